@@ -1,0 +1,307 @@
+"""An LR network as data: convolutions, activations, an optional image skip, a periodic shuffle.
+
+Engines run it, `subpixel.models` exports it, a safetensors file holds it. Its convolutions are not padded: a
+network of *radius* m reads a plane of (h + 2m, w + 2m) pixels and writes one of (r*h, r*w), so a tile with m
+pixels of context gives exactly the pixels of the whole image.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from subpixel.kernels import interpolation_to_lr
+
+Activation = Literal["tanh", "relu", "leaky_relu", "prelu"]
+Skip = Literal["nearest", "bicubic"]
+
+FORMAT = "subpixel-lr-network-1"
+
+# What a stranger's file may ask for: generous for real time, far from exhausting a machine.
+MAX_UPSCALE_FACTOR = 16
+MAX_CONVOLUTIONS = 128
+MAX_CHANNELS = 1024
+MAX_KERNEL_SIZE = 31
+MAX_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution:
+    """One unpadded convolution and the activation behind it.
+
+    Attributes:
+        weight: (out_channels, in_channels, k, k), float32, k odd.
+        bias: (out_channels,), float32.
+        activation: what follows; None is the identity.
+        slope: the slope for negative input, (1,) for `leaky_relu` and (out_channels,) for `prelu`.
+    """
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    activation: Activation | None = None
+    slope: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        _check_convolution(self)
+        for array in (self.weight, self.bias, self.slope):
+            if array is not None:
+                array.setflags(write=False)
+
+    @property
+    def radius(self) -> int:
+        """Pixels of context on each side: (k - 1) / 2."""
+        return cast(int, self.weight.shape[-1] // 2)
+
+
+@dataclass(frozen=True, eq=False)
+class LRNetwork:
+    """A network whose every convolution runs in low-resolution space; a periodic shuffle makes its output.
+
+    Planes are float32 with 0..1 for the 8-bit codes 0..255; a network of one channel takes Y of BT.601 in
+    studio range (16..235), one of three takes R, G, B.
+
+    Attributes:
+        upscale_factor: r; the last convolution has channels * r**2 outputs, channel-major as PyTorch's
+            `pixel_shuffle`.
+        convolutions: at least one, each fed by the one before.
+        skip: the image itself, enlarged and added before the shuffle; None for no skip.
+        metadata: what is known about the network: name, how it was trained, what it was measured to reach.
+
+    Raises:
+        ValueError: the parts do not fit each other, or are not finite, or exceed the bounds of this module.
+
+    Example:
+        >>> network = bicubic(3)
+        >>> network.radius, network.macs_per_lr_pixel
+        (2, 225)
+
+    References: Shi et al. 2016 (arXiv:1609.05158), section 3.
+    """
+
+    upscale_factor: int
+    convolutions: tuple[Convolution, ...]
+    skip: Skip | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_network(self)
+
+    @property
+    def name(self) -> str:
+        """The name it ships under, or "unnamed"."""
+        return str(self.metadata.get("name", "unnamed"))
+
+    @property
+    def channels(self) -> int:
+        """Channels of the image: 1 for Y, 3 for R, G, B."""
+        return cast(int, self.convolutions[0].weight.shape[1])
+
+    @property
+    def radius(self) -> int:
+        """LR pixels of context that an output pixel may depend on, on each side."""
+        reach = sum(convolution.radius for convolution in self.convolutions)
+        return max(reach, 0 if (skip := self.skip_convolution) is None else skip.radius)
+
+    @property
+    def receptive_field(self) -> int:
+        """Side in LR pixels of the square that an output pixel depends on."""
+        return 2 * self.radius + 1
+
+    @property
+    def parameters(self) -> int:
+        """Trained numbers; a skip has none."""
+        arrays = (array for c in self.convolutions for array in (c.weight, c.bias, c.slope))
+        return sum(array.size for array in arrays if array is not None)
+
+    @property
+    def macs_per_lr_pixel(self) -> int:
+        """Multiply-accumulates an LR pixel, biases and activations not counted."""
+        skip = 0 if (s := self.skip_convolution) is None else s.weight.size // self.channels
+        return sum(convolution.weight.size for convolution in self.convolutions) + skip
+
+    @property
+    def skip_convolution(self) -> Convolution | None:
+        """The skip as an LR convolution with channels * r**2 outputs, or None."""
+        return None if self.skip is None else _interpolation(self.skip, self.upscale_factor, self.channels)
+
+    def save(self, path: str | Path) -> None:
+        """Write the network as safetensors, its description in the header; beside the path, then renamed."""
+        from subpixel.files import replacing
+
+        tensors: dict[str, NDArray[np.float32]] = {}
+        for index, convolution in enumerate(self.convolutions):
+            for part in ("weight", "bias", "slope"):
+                array = getattr(convolution, part)
+                if array is not None:
+                    tensors[f"convolutions.{index}.{part}"] = np.ascontiguousarray(array)
+        description = {
+            "upscale_factor": self.upscale_factor,
+            "activations": [convolution.activation for convolution in self.convolutions],
+            "skip": self.skip,
+            "metadata": dict(self.metadata),
+        }
+        header = {"format": FORMAT, "description": json.dumps(description)}
+        with replacing(Path(path)) as temporary:
+            temporary.write_bytes(save(tensors, metadata=header))
+
+
+def bicubic(upscale_factor: int, channels: int = 1) -> LRNetwork:
+    """Bicubic interpolation as an LR network of one convolution: what enlarges chroma and alpha.
+
+    Args:
+        upscale_factor: r, any integer from 1.
+        channels: how many planes go through it at once.
+    """
+    convolution = _interpolation("bicubic", upscale_factor, channels)
+    return LRNetwork(upscale_factor, (convolution,), metadata={"name": f"bicubic-x{upscale_factor}"})
+
+
+def load(name_or_path: str | Path) -> LRNetwork:
+    """The network that ships under a name, or one from a safetensors file.
+
+    The file is untrusted: its size, its shapes and its values are checked, and nothing in it is executed.
+
+    Raises:
+        ValueError: no such name, or the file does not hold a valid LR network; the message says why.
+        OSError: the file cannot be read.
+
+    Example:
+        >>> load("espcn-x3").upscale_factor
+        3
+    """
+    names = shipped()
+    if str(name_or_path) in names:
+        path = Path(str(_WEIGHTS / f"{name_or_path}.safetensors"))
+    else:
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise ValueError(
+                f"a network must be a shipped name or an existing safetensors file; got {str(name_or_path)!r}. "
+                f"Shipped: {', '.join(names)}."
+            )
+    try:
+        return _read(path)
+    except ValueError as error:
+        raise ValueError(f"{path} must hold a valid LR network; {error}") from error
+
+
+def shipped() -> tuple[str, ...]:
+    """The names of the networks that come with the package."""
+    return tuple(
+        sorted(file.name.removesuffix(".safetensors") for file in _WEIGHTS.iterdir() if file.name.endswith(".safetensors"))
+    )
+
+
+_WEIGHTS = files("subpixel") / "weights"
+
+
+def _read(path: Path) -> LRNetwork:
+    size = path.stat().st_size
+    _require(size <= MAX_BYTES, f"the file must have at most {MAX_BYTES} bytes; got {size}.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, TypeError) as error:  # TypeError: a dtype that NumPy has not
+        raise ValueError(f"it is not readable as safetensors: {error}.") from error
+    _require(header.get("format") == FORMAT, f"its header must say format={FORMAT!r}; got {header.get('format')!r}.")
+    try:
+        description = json.loads(header.get("description", ""))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"its description must be JSON; {error}.") from error
+    _require(isinstance(description, dict), "its description must be a JSON object.")
+    activations = description.get("activations")
+    _require(isinstance(activations, list), f"activations must be a list; got {activations!r}.")
+    _require(len(activations) <= MAX_CONVOLUTIONS, f"at most {MAX_CONVOLUTIONS} convolutions; got {len(activations)}.")
+    metadata = description.get("metadata", {})
+    _require(isinstance(metadata, dict), "metadata must be a JSON object.")
+    convolutions = tuple(
+        _take_convolution(arrays, f"convolutions.{index}", activation) for index, activation in enumerate(activations)
+    )
+    _require(not arrays, f"every tensor must belong to a convolution; got {sorted(arrays)[:3]} besides.")
+    return LRNetwork(description.get("upscale_factor"), convolutions, description.get("skip"), metadata)  # type: ignore[arg-type]  # checked on construction
+
+
+def _take_convolution(arrays: dict[str, NDArray[Any]], prefix: str, activation: Activation | None) -> Convolution:
+    for part in ("weight", "bias"):
+        _require(f"{prefix}.{part}" in arrays, f"the tensor {prefix}.{part} is missing.")
+    weight, bias = (arrays.pop(f"{prefix}.{part}") for part in ("weight", "bias"))
+    return Convolution(weight, bias, activation, arrays.pop(f"{prefix}.slope", None))
+
+
+def _interpolation(mode: Skip, upscale_factor: int, channels: int) -> Convolution:
+    """An interpolation of each channel by itself, as one dense LR convolution."""
+    kernel = interpolation_to_lr("cubic" if mode == "bicubic" else mode, upscale_factor, 2)
+    phases, _, *size = kernel.shape
+    weight = np.zeros((channels, phases, channels, *size), np.float32)
+    for channel in range(channels):
+        weight[channel, :, channel] = kernel[:, 0]
+    return Convolution(weight.reshape(-1, channels, *size), np.zeros(channels * phases, np.float32))
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def _check_convolution(convolution: Convolution) -> None:
+    weight, bias, activation, slope = convolution.weight, convolution.bias, convolution.activation, convolution.slope
+    for name, array in (("weight", weight), ("bias", bias), ("slope", slope)):
+        if array is None and name == "slope":
+            continue
+        _require(
+            isinstance(array, np.ndarray) and array.dtype == np.float32,
+            f"{name} must be a float32 array; got {getattr(array, 'dtype', type(array).__name__)}.",
+        )
+        _require(bool(np.isfinite(array).all()), f"{name} must be finite; it holds NaN or infinity.")
+    _require(
+        weight.ndim == 4
+        and weight.shape[2] == weight.shape[3]
+        and weight.shape[2] % 2 == 1
+        and weight.shape[2] <= MAX_KERNEL_SIZE
+        and 1 <= min(weight.shape)
+        and max(weight.shape[:2]) <= MAX_CHANNELS,
+        f"weight must be (out, in, k, k) with odd k up to {MAX_KERNEL_SIZE} and up to {MAX_CHANNELS} channels; "
+        f"got {weight.shape}.",
+    )
+    outputs = weight.shape[0]
+    _require(bias.shape == (outputs,), f"bias must be ({outputs},); got {bias.shape}.")
+    _require(
+        activation is None or activation in get_args(Activation),
+        f"activation must be one of {get_args(Activation)} or None; got {activation!r}.",
+    )
+    expected = {"leaky_relu": (1,), "prelu": (outputs,)}.get(activation or "")
+    actual = None if slope is None else slope.shape
+    _require(actual == expected, f"slope must be {expected} for {activation}; got {actual}.")
+
+
+def _check_network(network: LRNetwork) -> None:
+    r, convolutions = network.upscale_factor, network.convolutions
+    _require(
+        type(r) is int and 1 <= r <= MAX_UPSCALE_FACTOR,
+        f"upscale_factor must be an integer from 1 to {MAX_UPSCALE_FACTOR}; got {r!r}.",
+    )
+    _require(
+        1 <= len(convolutions) <= MAX_CONVOLUTIONS,
+        f"convolutions must be 1 to {MAX_CONVOLUTIONS}; got {len(convolutions)}.",
+    )
+    _require(
+        network.skip is None or network.skip in get_args(Skip),
+        f"skip must be one of {get_args(Skip)} or None; got {network.skip!r}.",
+    )
+    width = network.channels
+    for index, convolution in enumerate(convolutions):
+        taken = convolution.weight.shape[1]
+        _require(taken == width, f"convolution {index} must take the {width} channels it is given; it takes {taken}.")
+        width = convolution.weight.shape[0]
+    _require(
+        width == network.channels * r**2,
+        f"the last convolution must give channels * r**2 = {network.channels * r**2} channels; it gives {width}.",
+    )
