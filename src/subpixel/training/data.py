@@ -1,0 +1,76 @@
+"""Image folders in memory, and aligned LR and HR patches drawn from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subpixel.training.degradation import crop_to_multiple, degrade
+
+Plane = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An HR plane and its LR plane, the latter edge-padded by the context that a network reads."""
+
+    padded_lr: Plane
+    hr: Plane
+
+    @classmethod
+    def from_hr(cls, plane: Plane, upscale_factor: int, radius: int) -> "Pair":
+        """Degrade an HR plane."""
+        hr = crop_to_multiple(plane, upscale_factor)
+        return cls(np.pad(degrade(hr, upscale_factor), radius, mode="edge"), hr)
+
+
+class Patches:
+    """Random patches, uniform over all positions of all images, flipped and transposed at random.
+
+    A batch is a pure function of the seed and its index, so that a resumed run draws what the
+    uninterrupted one would have.
+
+    Args:
+        pairs: images; those smaller than a patch are left out.
+        upscale_factor: r.
+        radius: LR pixels of context around a patch.
+        size: side of a patch in LR pixels, context not counted.
+        seed: any non-negative integers.
+    """
+
+    def __init__(
+        self, pairs: Sequence[Pair], upscale_factor: int, radius: int, size: int, seed: tuple[int, ...]
+    ) -> None:
+        self._pairs = [pair for pair in pairs if min(pair.hr.shape) >= size * upscale_factor]
+        if not self._pairs:
+            raise ValueError(
+                f"some training image must be at least {size * upscale_factor} pixels on each side; got "
+                f"{len(pairs)} smaller ones. Give larger images or a smaller patch."
+            )
+        self._factor, self._radius, self._size, self._seed = upscale_factor, radius, size, seed
+        positions = [
+            (pair.hr.shape[0] // upscale_factor - size + 1) * (pair.hr.shape[1] // upscale_factor - size + 1)
+            for pair in self._pairs
+        ]
+        self._chances = np.array(positions) / sum(positions)
+
+    def batch(self, index: int, count: int) -> tuple[Plane, Plane]:
+        """Batch number `index`: LR (count, 1, size + 2*radius, ...) and HR (count, 1, size*r, ...)."""
+        random = np.random.default_rng((*self._seed, index))
+        chosen = random.choice(len(self._pairs), count, p=self._chances)
+        patches = [self._patch(self._pairs[which], random) for which in chosen]
+        lr, hr = zip(*patches, strict=True)
+        return np.stack(lr)[:, None], np.stack(hr)[:, None]
+
+    def _patch(self, pair: Pair, random: np.random.Generator) -> tuple[Plane, Plane]:
+        factor, size = self._factor, self._size
+        y, x = (random.integers(side // factor - size + 1) for side in pair.hr.shape)
+        context = size + 2 * self._radius
+        lr = pair.padded_lr[y : y + context, x : x + context]
+        hr = pair.hr[y * factor : (y + size) * factor, x * factor : (x + size) * factor]
+        if random.integers(2):
+            lr, hr = lr.T, hr.T
+        rows, columns = (int(step) for step in random.choice((-1, 1), 2))
+        return lr[::rows, ::columns], hr[::rows, ::columns]

@@ -1,0 +1,109 @@
+"""Imports go one way: `ARCHITECTURE.md` draws the house, these tests hold it up."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import subpixel
+
+SOURCE = Path(subpixel.__file__).parent
+
+# Who may know whom, by the first part of the name below `subpixel`; what is not listed may know nobody.
+MAY_IMPORT = {
+    "geometry": set(),
+    "files": set(),
+    "images": {"files"},
+    "kernels": {"geometry"},
+    "functional": {"geometry", "kernels"},
+    "nn": {"geometry", "kernels", "functional"},
+    "network": {"kernels", "files"},
+    "models": {"network", "kernels", "functional", "nn"},
+    "engines": {"network"},
+    "upscale": {"network", "engines", "images", "files"},
+    "evaluation": {"images", "training.degradation"},
+    "training": {"network", "images", "files", "evaluation.metrics"},
+}
+
+# Outside packages with a format or a machine of their own: imported in one place.
+HOME_OF = {
+    "pyvips": "images",
+    "openvino": "engines.openvino",
+    "onnxruntime": "engines.onnxruntime",
+    "onnx_ir": "engines.onnxruntime",
+    "safetensors": "network",
+    "lightning_fabric": "training.loop",
+    "pytorch_optimizer": "training.loop",
+    "typer": "cli",
+    "rich": "cli",
+}
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(SOURCE.rglob("*.py")):
+        name = ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+        yield name, ast.parse(path.read_text())
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    """Every module imported anywhere in a file, but for type checking alone."""
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, allowed: set[str]) -> bool:
+    return any(name == other or name.startswith(f"{other}.") for other in allowed)
+
+
+MODULES = dict(modules())
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in ("cli", "__init__")])
+def test_imports_follow_the_directions(name: str) -> None:
+    """A module imports only from its own part and from those that it may know."""
+    part = name.split(".")[0]
+    allowed = MAY_IMPORT[part] | {part}
+    known = {f"subpixel.{other}" for other in MODULES}
+    for imported in imports(MODULES[name]):
+        if imported in known:
+            below = imported.removeprefix("subpixel.")
+            assert within(below, allowed) or any(other.startswith(f"{below}.") for other in allowed), (
+                f"{name} imports {below}"
+            )
+        assert imported != "subpixel", f"{name} imports the package root"
+
+
+@pytest.mark.parametrize("package", HOME_OF)
+def test_outside_package_has_one_home(package: str) -> None:
+    """A package with a format of its own is imported in one module."""
+    importers = {name for name, tree in MODULES.items() if any(within(i, {package}) for i in imports(tree))}
+    assert importers == {HOME_OF[package]}
+
+
+def test_a_forbidden_import_would_be_found() -> None:
+    """The walk sees imports inside functions too."""
+    tree = ast.parse("def f():\n    from subpixel.cli import app\n")
+    assert "subpixel.cli" in set(imports(tree))
+
+
+def test_import_is_light() -> None:
+    """`import subpixel` loads neither an engine nor PyTorch nor the image library."""
+    heavy = ("torch", "openvino", "onnxruntime", "pyvips", "typer", "rich")
+    code = f"import sys, subpixel; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
