@@ -106,7 +106,9 @@ class Axis:
         """
         size = self.stride * input_size + self._surplus
         if size < 1:
-            raise ValueError(f"the output must have at least one pixel; got {size} from {input_size} by {self}.")
+            raise ValueError(
+                f"the output must have at least one pixel; got {size} from {input_size} by {self}."
+            )
         return size
 
     def lr(self, form: Form) -> LRAxis:

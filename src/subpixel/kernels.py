@@ -1,11 +1,322 @@
-"""The algebra: kernels of up-samplers to kernels of low-resolution convolutions, and back."""
+# mypy: disable-error-code="no-any-return"
+# (an array namespace is known only when the array is)
+"""The algebra: weights of up-samplers to weights of low-resolution (LR) convolutions, and back.
 
-from typing import Literal
+Pure functions on any array-API array (NumPy, PyTorch, ...): they add zeros, reverse taps, split and move
+axes, so nothing is rounded and gradients pass through. Spatial axes are independent; any number of them will
+do.
 
+Layouts are PyTorch's: (c_in, c_out // groups, *k) for a transposed convolution, (c_out, c_in // groups, *k)
+for a convolution, and the phases of a channel side by side, channel c * r**d + f, where `pixel_shuffle` looks
+for them.
+"""
+
+from collections.abc import Sequence
+from itertools import product
+from math import prod
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
+from subpixel.geometry import Axis, Form, IntOrInts, PhaseAxis, axes, per_axis
+
+ArrayT = TypeVar("ArrayT", bound=Any)
 Interpolation = Literal["nearest", "linear", "cubic"]
+
+
+class Phase(NamedTuple, Generic[ArrayT]):
+    """One phase of a transposed convolution, as a small convolution of its own.
+
+    Attributes:
+        weight: its exact taps, (c_out, c_in // groups, *taps), reversed for a convolution; may be empty.
+        axes: per axis, the dilation and the padding of the convolution, and where the taps come from.
+    """
+
+    weight: ArrayT
+    axes: tuple[PhaseAxis, ...]
+
+
+def transposed_to_lr(
+    weight: ArrayT, geometry: Sequence[Axis], *, form: Form = "compact", groups: int = 1
+) -> ArrayT:
+    """Split the kernel of a transposed convolution into its r**d phase kernels.
+
+    Tap t of phase f is w[r*t + f - lead]; the taps are reversed because PyTorch's convolutions are
+    correlations. Pad the input by `LRAxis.pad`, convolve, shuffle, drop `LRAxis.crop`: exactly the transposed
+    convolution.
+
+    Args:
+        weight: (c_in, c_out // groups, *k).
+        geometry: one `Axis` a spatial axis; strides may differ.
+        form: "compact" has the fewest taps; "aligned" needs no crop at the start.
+        groups: as in PyTorch.
+
+    Returns:
+        (c_out * r**d, c_in // groups, *K), K = `geometry[i].lr(form).taps`.
+
+    Raises:
+        ValueError: the weight does not fit the geometry or the groups.
+
+    Example:
+        >>> f = np.array([[[1, 2, 3, 4]]])
+        >>> transposed_to_lr(f, axes((4,), stride=2))
+        array([[[3, 1]],
+        <BLANKLINE>
+               [[4, 2]]])
+
+    References: Shi et al. 2016 (arXiv:1609.07009), section 2 and figures 6 and 7.
+    """
+    _check(weight, groups, geometry)
+    for index, axis in enumerate(geometry, start=2):
+        lr = axis.lr(form)
+        weight = _dilate(weight, index, axis.dilation)
+        weight = _pad(weight, index, lr.lead, lr.taps * axis.stride - lr.lead - axis.extent)
+    return _split(weight, [axis.stride for axis in geometry], groups)
+
+
+def lr_to_transposed(weight: ArrayT, upscale_factor: IntOrInts, *, groups: int = 1) -> ArrayT:
+    """Interleave phase kernels into the kernel of a transposed convolution.
+
+    The inverse of `transposed_to_lr`, and a permutation of the weights: round trips are bit-identical, and
+    training either layer with an elementwise optimiser gives the same network.
+
+    Args:
+        weight: (c_out * r**d, c_in // groups, *K).
+        upscale_factor: r, the stride of the transposed convolution; one integer, or one an axis.
+        groups: as in PyTorch.
+
+    Returns:
+        (c_in, c_out // groups, *(K * r)).
+
+    Raises:
+        ValueError: the output channels are not a multiple of groups * r**d.
+
+    Example:
+        >>> lr_to_transposed(np.array([[[3, 1]], [[4, 2]]]), 2)
+        array([[[1, 2, 3, 4]]])
+
+    References: Shi et al. 2016 (arXiv:1609.07009), section 2, "the inverse operation".
+    """
+    factors = per_axis(upscale_factor, weight.ndim - 2, "upscale_factor")
+    _check(weight, groups * prod(factors))
+    xp = array_api_compat.array_namespace(weight)
+    ndim, taps = len(factors), weight.shape[2:]
+    channels = weight.shape[0] // (groups * prod(factors))
+    weight = xp.reshape(_reverse(weight), (groups, channels, *factors, weight.shape[1], *taps))
+    interleaved = (axis for i in range(ndim) for axis in (3 + ndim + i, 2 + i))
+    weight = xp.permute_dims(weight, (0, 2 + ndim, 1, *interleaved))
+    size = (tap * factor for tap, factor in zip(taps, factors, strict=True))
+    return xp.reshape(weight, (-1, channels, *size))
+
+
+def transposed_to_phases(weight: ArrayT, geometry: Sequence[Axis], *, groups: int = 1) -> list[Phase[ArrayT]]:
+    """Split the kernel of a transposed convolution into one convolution a phase, without an added zero.
+
+    Phase f gives the output pixels f::r. With k = 3 and r = 2 an LR pixel costs (1 + 2)**d
+    multiply-accumulates a pair of channels; the LR convolution, whose phases have equally many taps, costs
+    4**d.
+
+    Args:
+        weight: (c_in, c_out // groups, *k).
+        geometry: one `Axis` a spatial axis; strides may differ.
+        groups: as in PyTorch.
+
+    Returns:
+        The prod(stride) phases, the last axis fastest. An empty one, where no tap falls, is bias alone.
+
+    Raises:
+        ValueError: the weight does not fit the geometry or the groups.
+
+    Example:
+        >>> f = np.array([[[1, 2, 3]]])
+        >>> [phase.weight.tolist() for phase in transposed_to_phases(f, axes((3,), stride=2))]
+        [[[[3, 1]]], [[[2]]]]
+
+    References: Shi et al. 2016 (arXiv:1609.07009), the uneven example at the end of section 2.
+    """
+    _check(weight, groups, geometry)
+    weight = _exchange(weight, groups)
+    return [
+        Phase(_reverse(weight[:, :, *(slice(a.first, None, a.step) for a in choice)]), choice)
+        for choice in product(*(axis.phases() for axis in geometry))
+    ]
+
+
+def sub_pixel_to_transposed(weight: ArrayT, *, groups: int = 1) -> ArrayT:
+    """Turn the kernel of a sub-pixel convolution into that of the equal transposed convolution.
+
+    A sub-pixel convolution puts r - 1 zeros between LR pixels, then convolves in HR space. Reversing its taps
+    makes it a transposed convolution.
+
+    Args:
+        weight: (c_out, c_in // groups, *k).
+        groups: as in PyTorch.
+
+    Returns:
+        (c_in, c_out // groups, *k).
+
+    Example:
+        >>> sub_pixel_to_transposed(np.array([[[1, 2, 3, 4]]]))
+        array([[[4, 3, 2, 1]]])
+
+    References: Shi et al. 2016 (arXiv:1609.07009), figure 3.
+    """
+    _check(weight, groups)
+    return _transpose(weight, groups)
+
+
+def transposed_to_sub_pixel(weight: ArrayT, *, groups: int = 1) -> ArrayT:
+    """Turn the kernel of a transposed convolution into that of the equal sub-pixel convolution.
+
+    The inverse of `sub_pixel_to_transposed`, bit-identical.
+
+    Args:
+        weight: (c_in, c_out // groups, *k).
+        groups: as in PyTorch.
+
+    Returns:
+        (c_out, c_in // groups, *k).
+    """
+    _check(weight, groups)
+    return _transpose(weight, groups)
+
+
+def resize_conv_to_transposed(
+    weight: ArrayT, upscale_factor: IntOrInts, *, dilation: IntOrInts = 1, groups: int = 1
+) -> ArrayT:
+    """Fuse a nearest resize by r and the convolution behind it into one transposed convolution.
+
+    Its stride is r and its padding d*(k - 1) - p, where p <= d*(k - 1) is the convolution's zero padding.
+    Exact at the borders too. Each tap is spread over r positions; where taps meet they are summed, and
+    rounded.
+
+    Args:
+        weight: (c_out, c_in // groups, *k), of the convolution.
+        upscale_factor: r, one integer or one an axis.
+        dilation: d of the convolution.
+        groups: as in PyTorch.
+
+    Returns:
+        (c_in, c_out // groups, *(d*(k - 1) + r)).
+
+    Example:
+        >>> resize_conv_to_transposed(np.array([[[1, 2, 4]]]), 2)
+        array([[[4, 6, 3, 1]]])
+    """
+    ndim = weight.ndim - 2
+    factors = per_axis(upscale_factor, ndim, "upscale_factor")
+    dilations = per_axis(dilation, ndim, "dilation")
+    weight = sub_pixel_to_transposed(weight, groups=groups)
+    for axis, (factor, step) in enumerate(zip(factors, dilations, strict=True), start=2):
+        first, *others = _shifts(_dilate(weight, axis, step), axis, factor)
+        weight = sum(others, start=first)
+    return weight
+
+
+def lift_conv(weight: ArrayT, upscale_factor: IntOrInts, *, padding: IntOrInts, groups: int = 1) -> ArrayT:
+    """Lift a convolution in HR space, behind a periodic shuffle, to LR space, in front of it.
+
+    conv(shuffle(z), weight) = shuffle(conv(z, lifted)). So every HR network is an LR network of r**d times
+    the maps, whose kernels are a small part of those that an LR network may have.
+
+    Args:
+        weight: (c_out, c_in // groups, *k), of stride 1.
+        upscale_factor: r of the shuffle, one integer or one an axis.
+        padding: zero padding of the HR convolution.
+        groups: as in PyTorch.
+
+    Returns:
+        (c_out * r**d, c_in * r**d // groups, *S). Pad z by `lr("aligned").unshuffled_pad` of the axis with
+        kernel size k + r - 1, stride r and this padding.
+
+    Example:
+        >>> lift_conv(np.array([[[1, 2, 3]]]), 2, padding=1)
+        array([[[0, 2, 0],
+                [1, 3, 0]],
+        <BLANKLINE>
+               [[0, 1, 3],
+                [0, 2, 0]]])
+
+    References: Shi et al. 2016 (arXiv:1609.07009), section 3.
+    """
+    _check(weight, groups)
+    xp = array_api_compat.array_namespace(weight)
+    channels, kernel_size = weight.shape[0], weight.shape[2:]
+    factors = per_axis(upscale_factor, len(kernel_size), "upscale_factor")
+    # Phase a of the HR output is a convolution that strides by r, its kernel shifted by a.
+    for axis, factor in enumerate(factors):
+        weight = xp.stack(_shifts(weight, 2 + 2 * axis, factor), axis=1 + axis)
+    spread = [size + factor - 1 for size, factor in zip(kernel_size, factors, strict=True)]
+    weight = xp.reshape(weight, (channels * prod(factors), -1, *spread))
+    return strided_to_unshuffled(weight, axes(spread, factors, padding), groups=groups)
+
+
+def strided_to_unshuffled(weight: ArrayT, geometry: Sequence[Axis], *, groups: int = 1) -> ArrayT:
+    """Turn the kernel of a convolution that strides by r into one on the unshuffled input: the dual.
+
+    Transpose the strided convolution: a transposed convolution, which `transposed_to_lr` makes an LR
+    convolution and a shuffle. Transpose these: an unshuffle and this convolution.
+
+    Args:
+        weight: (c_out, c_in // groups, *k), of the strided convolution.
+        geometry: its kernel size, stride, padding and dilation, one `Axis` a spatial axis.
+        groups: as in PyTorch.
+
+    Returns:
+        (c_out, c_in * r**d // groups, *K). Zero-pad the input to a multiple of r, unshuffle it, and pad it by
+        `lr("aligned").unshuffled_pad`.
+
+    Raises:
+        ValueError: the weight does not fit the geometry or the groups.
+
+    Example:
+        >>> strided_to_unshuffled(np.array([[[1, 2, 3, 4]]]), axes((4,), stride=2, padding=1))
+        array([[[0, 2, 4],
+                [1, 3, 0]]])
+
+    References: Shi et al. 2016 (arXiv:1609.07009), figures 2 and 3a.
+    """
+    return _transpose(transposed_to_lr(weight, geometry, form="aligned", groups=groups), groups)
+
+
+def crd_to_dcr(weight: ArrayT, phases: int) -> ArrayT:
+    """Reorder the output channels of an LR convolution from CRD to DCR.
+
+    CRD, channel-major, c * r**d + f, is the order of PyTorch's `pixel_shuffle` and of all functions here.
+    DCR, phase-major, f * c_out + c, is the default of ONNX's DepthToSpace, TensorFlow's order, and that of
+    ESPCN's equation 4, with x along a row.
+
+    Args:
+        weight: the channels along its first axis: a kernel or a bias.
+        phases: r**d.
+
+    Raises:
+        ValueError: the channels are not a multiple of the phases.
+
+    Example:
+        >>> crd_to_dcr(np.arange(8), phases=4)
+        array([0, 4, 1, 5, 2, 6, 3, 7])
+
+    References: Shi et al. 2016 (arXiv:1609.05158), equation 4; ONNX operator DepthToSpace.
+    """
+    _check(weight, phases)
+    return _reorder(weight, weight.shape[0] // phases, phases)
+
+
+def dcr_to_crd(weight: ArrayT, phases: int) -> ArrayT:
+    """Reorder the output channels of an LR convolution from DCR to CRD: the inverse of `crd_to_dcr`.
+
+    Args:
+        weight: the channels along its first axis: a kernel or a bias.
+        phases: r**d.
+
+    Raises:
+        ValueError: the channels are not a multiple of the phases.
+    """
+    _check(weight, phases)
+    return _reorder(weight, phases, weight.shape[0] // phases)
 
 
 def interpolation_to_lr(mode: Interpolation, upscale_factor: int, ndim: int) -> NDArray[np.float64]:
@@ -45,6 +356,78 @@ def interpolation_to_lr(mode: Interpolation, upscale_factor: int, ndim: int) -> 
     for _ in range(ndim - 1):
         outer = np.kron(outer, kernels)
     return outer.reshape(upscale_factor**ndim, 1, *[taps] * ndim)
+
+
+def _check(weight: Any, divisor: int, geometry: Sequence[Axis] | None = None) -> None:
+    kernel_size = tuple(weight.shape[2:])
+    if geometry is not None and kernel_size != (expected := tuple(axis.kernel_size for axis in geometry)):
+        raise ValueError(f"the weight must fit its geometry; got a kernel of {kernel_size} for {expected}.")
+    if weight.shape[0] % divisor:
+        raise ValueError(
+            f"the first axis of the weight must be a multiple of {divisor}; got shape {tuple(weight.shape)}."
+        )
+
+
+def _split(weight: ArrayT, factors: Sequence[int], groups: int) -> ArrayT:
+    """Split kernels of K*r taps into phases: (groups * a, b, *(K * r)) to (groups * b * r**d, a, *K)."""
+    xp = array_api_compat.array_namespace(weight)
+    ndim, channels = len(factors), weight.shape[1]
+    taps = [size // factor for size, factor in zip(weight.shape[2:], factors, strict=True)]
+    pairs = (size for pair in zip(taps, factors, strict=True) for size in pair)
+    weight = xp.reshape(weight, (groups, -1, channels, *pairs))
+    tap_axes, phase_axes = range(3, 3 + 2 * ndim, 2), range(4, 4 + 2 * ndim, 2)
+    weight = xp.permute_dims(weight, (0, 2, *phase_axes, 1, *tap_axes))
+    return _reverse(xp.reshape(weight, (groups * channels * prod(factors), -1, *taps)))
+
+
+def _transpose(weight: ArrayT, groups: int) -> ArrayT:
+    """The convolution whose matrix is the transpose of this one's: channels exchanged, taps reversed."""
+    return _reverse(_exchange(weight, groups))
+
+
+def _exchange(weight: ArrayT, groups: int) -> ArrayT:
+    """Exchange input and output channels within each group, (groups * a, b, *k) to (groups * b, a, *k)."""
+    xp = array_api_compat.array_namespace(weight)
+    rows, columns, *kernel_size = weight.shape
+    weight = xp.reshape(weight, (groups, rows // groups, columns, *kernel_size))
+    weight = xp.permute_dims(weight, (0, 2, 1, *range(3, weight.ndim)))
+    return xp.reshape(weight, (groups * columns, rows // groups, *kernel_size))
+
+
+def _reverse(weight: ArrayT) -> ArrayT:
+    xp = array_api_compat.array_namespace(weight)
+    return xp.flip(weight, axis=tuple(range(2, weight.ndim)))
+
+
+def _reorder(weight: ArrayT, rows: int, columns: int) -> ArrayT:
+    xp = array_api_compat.array_namespace(weight)
+    blocks = xp.reshape(weight, (rows, columns, *weight.shape[1:]))
+    return xp.reshape(xp.permute_dims(blocks, (1, 0, *range(2, blocks.ndim))), weight.shape)
+
+
+def _dilate(weight: ArrayT, axis: int, dilation: int) -> ArrayT:
+    """Put dilation - 1 zeros between the taps of an axis."""
+    xp = array_api_compat.array_namespace(weight)
+    shape = weight.shape
+    cells = _pad(xp.expand_dims(weight, axis=axis + 1), axis + 1, 0, dilation - 1)
+    spread = xp.reshape(cells, (*shape[:axis], -1, *shape[axis + 1 :]))
+    return spread[(slice(None),) * axis + (slice(spread.shape[axis] - dilation + 1),)]
+
+
+def _shifts(weight: ArrayT, axis: int, count: int) -> list[ArrayT]:
+    """The kernel behind 0, 1, ... count - 1 zeros, all of one size."""
+    return [_pad(weight, axis, shift, count - 1 - shift) for shift in range(count)]
+
+
+def _pad(weight: ArrayT, axis: int, low: int, high: int) -> ArrayT:
+    """Put zeros in front of an axis and behind it."""
+    xp = array_api_compat.array_namespace(weight)
+    device = array_api_compat.device(weight)
+    front, behind = (
+        xp.zeros((*weight.shape[:axis], size, *weight.shape[axis + 1 :]), dtype=weight.dtype, device=device)
+        for size in (low, high)
+    )
+    return xp.concat([front, weight, behind], axis=axis)
 
 
 def _constant(distance: NDArray[np.float64]) -> NDArray[np.float64]:
