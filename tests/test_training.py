@@ -88,7 +88,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
         pass
 
     def stop(progress: Progress) -> None:
-        if progress.step == 8:
+        if progress.step == 6:
             raise Interrupted
 
     fabric = Fabric(accelerator="cpu", devices=1)
@@ -105,7 +105,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
             report=stop,
         )
     resumed, reports = run(tmp_path, resume=True, every=4)
-    assert [progress.step for progress in reports] == [8, 12]
+    assert [progress.step for progress in reports] == list(range(5, 13))
     (tmp_path / "whole").mkdir()
     np.testing.assert_array_equal(resumed, run(tmp_path / "whole")[0])
 

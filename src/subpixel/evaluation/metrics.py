@@ -15,8 +15,8 @@ def psnr(image: Plane, truth: Plane, shave: int = 0) -> float:
         shave: pixels left out at each border.
 
     Example:
-        >>> psnr(np.full((4, 4), 5, np.uint8), np.full((4, 4), 6, np.uint8))
-        48.13080360867913
+        >>> round(psnr(np.full((4, 4), 5, np.uint8), np.full((4, 4), 6, np.uint8)), 4)
+        48.1308
     """
     image, truth = _inner(image, truth, shave)
     error = np.mean((image - truth) ** 2)

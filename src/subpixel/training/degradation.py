@@ -41,6 +41,21 @@ def degrade(image: NDArray[np.uint8], upscale_factor: int) -> NDArray[np.uint8]:
     return to_uint8(bicubic_resize(image, Fraction(1, upscale_factor)))
 
 
+def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Y of BT.601 in studio range, 16..235, rounded: MATLAB's `rgb2ycbcr`. A grey image is luma as it stands.
+
+    Args:
+        image: (height, width), or (height, width, 3) in R, G, B.
+
+    Example:
+        >>> luma(np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8))
+        array([[ 16, 235]], dtype=uint8)
+    """
+    if image.ndim == 2:
+        return image
+    return to_uint8(16 + image @ (np.array([65.481, 128.553, 24.966]) / 255))
+
+
 def crop_to_multiple(image: NDArray[np.uint8], multiple: int) -> NDArray[np.uint8]:
     """Crop the bottom and the right so that both sides are multiples of `multiple`."""
     height, width = (side - side % multiple for side in image.shape[:2])

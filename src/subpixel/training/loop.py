@@ -15,7 +15,6 @@ from torch.nn.functional import mse_loss
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from subpixel.evaluation.metrics import psnr
-from subpixel.files import replacing
 from subpixel.network import LRNetwork
 from subpixel.training.data import Pair, Patches
 
@@ -57,11 +56,11 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: its step, the mean training loss since the last report as PSNR, the validation PSNR."""
+    """Where a run stands: its step, the mean loss of its last steps as PSNR, the last validation PSNR, in dB."""
 
     step: int
     training_psnr: float
-    validation_psnr: float
+    validation_psnr: float | None
 
 
 def train(
@@ -73,7 +72,7 @@ def train(
     fabric: Fabric,
     checkpoint: Path,
     resume: bool = False,
-    every: int = 1000,
+    every: int = 2000,
     report: Callable[[Progress], None] = lambda _: None,
 ) -> LRNetwork:
     """Train a model and export the average of its weights.
@@ -86,11 +85,11 @@ def train(
         fabric: devices and precision, launched.
         checkpoint: written every `every` steps, whole or not at all.
         resume: go on from the checkpoint where it exists.
-        every: steps between checkpoints and reports.
-        report: called with the progress.
+        every: steps between validations and checkpoints.
+        report: called with the progress some twenty times as often.
 
     Raises:
-        ValueError: the checkpoint is of another recipe, or the loss is not finite.
+        ValueError: the checkpoint is of another recipe, or the loss is no longer finite.
     """
     patches = Patches(
         training, model.upscale_factor, model.radius, recipe.patch, (recipe.seed, fabric.global_rank)
@@ -102,6 +101,7 @@ def train(
     if resume and checkpoint.exists():
         _restore(fabric, checkpoint, state)
     losses: list[Tensor] = []
+    validation_psnr: float | None = None
     for step in range(int(state["step"]), recipe.steps):
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step)
@@ -112,15 +112,15 @@ def train(
         optimizer.step()
         average.update_parameters(model)
         losses.append(loss.detach())
-        if (step + 1) % every == 0 or step + 1 == recipe.steps:
-            state["step"] = step + 1
-            mean = float(torch.stack(losses).mean())
+        due = (step + 1) % every == 0 or step + 1 == recipe.steps
+        if due or (step + 1) % max(1, every // 20) == 0:
+            training_psnr = _mean_psnr(losses, step + 1)  # a run that diverged ends here, its checkpoint kept
             losses.clear()
-            if not math.isfinite(mean):
-                raise ValueError(f"the loss must stay finite; got {mean} by step {step + 1}. Lower the learning rate.")
-            report(Progress(step + 1, -10 * math.log10(mean), validate(average.module, validation, fabric)))
-            with replacing(checkpoint) as temporary:
-                fabric.save(temporary, state)
+            if due:
+                state["step"] = step + 1
+                validation_psnr = validate(average.module, validation, fabric)
+                _save(fabric, checkpoint, state)
+            report(Progress(step + 1, training_psnr, validation_psnr))
     return average.module.lr_network()
 
 
@@ -138,6 +138,20 @@ def validate(model: nn.Module, pairs: Sequence[Pair], fabric: Fabric) -> float:
 
 def _to_device(batch: np.ndarray[Any, np.dtype[np.uint8]], fabric: Fabric) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(batch)).to(fabric.device).float() / 255
+
+
+def _mean_psnr(losses: list[Tensor], step: int) -> float:
+    mean = float(torch.stack(losses).mean())
+    if not math.isfinite(mean):
+        raise ValueError(f"the loss must stay finite; got {mean} by step {step}. Lower the learning rate.")
+    return -10 * math.log10(mean)
+
+
+def _save(fabric: Fabric, checkpoint: Path, state: dict[str, Any]) -> None:
+    partial = checkpoint.with_name(f".{checkpoint.name}.partial")  # one name for all processes
+    fabric.save(partial, state)
+    if fabric.is_global_zero:
+        partial.replace(checkpoint)
 
 
 def _restore(fabric: Fabric, checkpoint: Path, state: dict[str, Any]) -> None:

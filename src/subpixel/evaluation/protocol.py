@@ -1,0 +1,55 @@
+"""The protocol of the super-resolution tables: from an HR image to PSNR and SSIM of what a network makes of its LR."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subpixel.evaluation.metrics import psnr, ssim
+from subpixel.training.degradation import bicubic_resize, crop_to_multiple, degrade, luma, to_uint8
+
+Pixels = NDArray[np.uint8]
+Enlarge = Callable[[Pixels], Pixels]
+
+
+@dataclass(frozen=True)
+class Score:
+    """PSNR in dB and SSIM of an image, or their means over several."""
+
+    psnr: float
+    ssim: float
+
+    @classmethod
+    def mean(cls, scores: Sequence["Score"]) -> "Score":
+        """The mean of the figures, as the tables have it: of the PSNRs, not of the errors."""
+        return cls(float(np.mean([s.psnr for s in scores])), float(np.mean([s.ssim for s in scores])))
+
+
+def score(enlarge: Enlarge, image: Pixels, upscale_factor: int, *, colour: bool = False) -> Score:
+    """Shrink an HR image, enlarge it again, and compare the luma of both.
+
+    The image is cropped to a multiple of r; its luma, rounded, is what is degraded and what is compared, with r
+    pixels shaved off each border.
+
+    Args:
+        enlarge: an LR image to an SR one of r times its size, both uint8: the luma plane (h, w), or with
+            `colour` what `image` is.
+        image: HR, (H, W) taken as luma, or (H, W, 3) in R, G, B.
+        upscale_factor: r.
+        colour: hand R, G, B to `enlarge`, for networks of three channels; the luma is compared all the same.
+
+    Example:
+        >>> steps = np.arange(0, 240, 5, dtype=np.uint8)[None].repeat(48, axis=0)
+        >>> round(score(lambda lr: enlarge_bicubic(lr, 2), steps, 2).psnr, 1)
+        48.3
+    """
+    hr = crop_to_multiple(image, upscale_factor)
+    truth = luma(hr)
+    sr = luma(enlarge(degrade(hr if colour else truth, upscale_factor)))
+    return Score(psnr(sr, truth, upscale_factor), ssim(sr, truth, upscale_factor))
+
+
+def enlarge_bicubic(image: Pixels, upscale_factor: int) -> Pixels:
+    """MATLAB's bicubic interpolation, the baseline of every table."""
+    return to_uint8(bicubic_resize(image, upscale_factor))
