@@ -7,7 +7,7 @@ pixels of context gives exactly the pixels of the whole image.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -110,6 +110,11 @@ class LRNetwork:
         return max(reach, 0 if (skip := self.skip_convolution) is None else skip.radius)
 
     @property
+    def margin(self) -> int:
+        """LR pixels on each side that the convolutions leave unread, because the skip reaches further."""
+        return self.radius - sum(convolution.radius for convolution in self.convolutions)
+
+    @property
     def receptive_field(self) -> int:
         """Side in LR pixels of the square that an output pixel depends on."""
         return 2 * self.radius + 1
@@ -130,6 +135,18 @@ class LRNetwork:
     def skip_convolution(self) -> Convolution | None:
         """The skip as an LR convolution with channels * r**2 outputs, or None."""
         return None if self.skip is None else _interpolation(self.skip, self.upscale_factor, self.channels)
+
+    def centred(self) -> "LRNetwork":
+        """The network x -> f(x + 0.5) - 0.5, folded into the biases: small numbers lose less to rounding.
+
+        Exact, since nothing is padded; a skip's taps sum to one, so it takes the shift through by itself.
+        """
+        first, *others = self.convolutions
+        shift = 0.5 * first.weight.sum(axis=(1, 2, 3), dtype=np.float64)
+        convolutions = [replace(first, bias=np.float32(first.bias + shift)), *others]
+        if self.skip is None:
+            convolutions[-1] = replace(convolutions[-1], bias=convolutions[-1].bias - np.float32(0.5))
+        return replace(self, convolutions=tuple(convolutions))
 
     def save(self, path: str | Path) -> None:
         """Write the network as safetensors, its description in the header; beside the path, then renamed."""

@@ -43,4 +43,4 @@ def create(
     """
     from subpixel.engines.openvino import OpenVINO
 
-    return OpenVINO(network, precision, threads)
+    return OpenVINO(network, None if precision == "auto" else precision, threads)

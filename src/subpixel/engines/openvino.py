@@ -1,28 +1,31 @@
-"""OpenVINO: the fastest engine on CPUs."""
+"""OpenVINO: the fastest engine on a CPU."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import openvino
 from numpy.typing import NDArray
 from openvino import opset8 as ops
 
+from subpixel.engines import Name, Precision
+from subpixel.kernels import lr_to_transposed
 from subpixel.network import Convolution, LRNetwork
 
 
 class OpenVINO:
-    """An LR network compiled by OpenVINO for the CPU, for any size of plane."""
+    """An `Engine` for planes of any size; the next call may overwrite nothing that an earlier one returned."""
 
-    name = "openvino"
+    name: Name = "openvino"
 
-    def __init__(self, network: LRNetwork, precision: Literal["f32", "bf16", "auto"], threads: int | None) -> None:
+    def __init__(self, network: LRNetwork, precision: Precision | None, threads: int | None) -> None:
         core = openvino.Core()
-        if precision == "auto":
-            precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
-        self.precision = precision
-        options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+        native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "bf16" and not native:
+            raise ValueError("precision='bf16' must be native to the processor; it has no bf16. Use 'auto' or 'f32'.")
+        self.precision: Precision = precision or ("bf16" if native else "f32")
+        options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": self.precision, "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
-            options["INFERENCE_NUM_THREADS"] = str(threads)
+            options["INFERENCE_NUM_THREADS"] = threads
         self._request = core.compile_model(_model(network), "CPU", options).create_infer_request()
 
     def __call__(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -31,13 +34,17 @@ class OpenVINO:
 
 
 def _model(network: LRNetwork) -> openvino.Model:
+    """The graph, for both precisions: of the layers behind the last convolution a bf16 hint makes none bf16."""
+    network = network.centred()
     planes = ops.parameter([-1, network.channels, -1, -1], np.float32)
-    maps = _crop(planes, network.radius - sum(c.radius for c in network.convolutions))
+    centred = ops.subtract(planes, np.float32(0.5))
+    maps = _crop(centred, network.margin)
     for convolution in network.convolutions:
         maps = _activate(_convolve(maps, convolution), convolution)
     if (skip := network.skip_convolution) is not None:
-        maps = ops.add(maps, _convolve(_crop(planes, network.radius - skip.radius), skip))
-    return openvino.Model([ops.depth_to_space(maps, "depth_first", network.upscale_factor)], [planes])
+        maps = ops.add(maps, _transposed(centred, skip, network.radius - skip.radius))
+    shuffled = ops.depth_to_space(maps, "depth_first", network.upscale_factor)
+    return openvino.Model([ops.add(shuffled, np.float32(0.5))], [planes])
 
 
 def _crop(planes: Any, margin: int) -> Any:
@@ -47,8 +54,8 @@ def _crop(planes: Any, margin: int) -> Any:
 
 
 def _convolve(maps: Any, convolution: Convolution) -> Any:
-    maps = ops.convolution(maps, ops.constant(convolution.weight), [1, 1], [0, 0], [0, 0], [1, 1])
-    return ops.add(maps, ops.constant(convolution.bias.reshape(1, -1, 1, 1)))
+    maps = ops.convolution(maps, convolution.weight, [1, 1], [0, 0], [0, 0], [1, 1])
+    return ops.add(maps, convolution.bias.reshape(1, -1, 1, 1))
 
 
 def _activate(maps: Any, convolution: Convolution) -> Any:
@@ -59,5 +66,12 @@ def _activate(maps: Any, convolution: Convolution) -> Any:
             return ops.tanh(maps)
         case "relu":
             return ops.relu(maps)
-        case _:
-            return ops.prelu(maps, ops.constant(convolution.slope))
+        case "leaky_relu" | "prelu":
+            return ops.prelu(maps, convolution.slope)
+
+
+def _transposed(planes: Any, convolution: Convolution, margin: int) -> Any:
+    """A convolution written as a transposed one of stride 1, which a bf16 hint leaves in f32."""
+    weight = lr_to_transposed(convolution.weight, 1)
+    pads = [2 * convolution.radius + margin] * 2
+    return ops.convolution_backprop_data(planes, weight, [1, 1], pads_begin=pads, pads_end=pads, dilations=[1, 1])
