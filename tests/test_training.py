@@ -11,7 +11,8 @@ from subpixel.evaluation.metrics import psnr
 from subpixel.models.espcn import ESPCN
 from subpixel.training.data import Pair, Patches
 from subpixel.training.degradation import bicubic_resize, degrade, to_uint8
-from subpixel.training.loop import Progress, Recipe, train, validate
+from subpixel.training.loop import Progress, train, validate
+from subpixel.training.recipe import Recipe
 
 RECIPE = Recipe(steps=12, batch=4, patch=8, warm_up=2)
 
@@ -135,7 +136,9 @@ def test_the_export_computes_what_the_model_does(activation: str) -> None:
     for convolution in network.convolutions:
         weight, bias = (torch.tensor(array).double() for array in (convolution.weight, convolution.bias))
         features = torch.nn.functional.conv2d(features, weight, bias)
-        features = {"tanh": torch.tanh, "relu": torch.relu, None: lambda x: x}[convolution.activation](features)
+        features = {"tanh": torch.tanh, "relu": torch.relu, None: lambda x: x}[convolution.activation](
+            features
+        )
     expected = torch.nn.functional.pixel_shuffle(features, 2)
     torch.testing.assert_close(model(plane).double(), expected, rtol=0, atol=2e-6)
     assert network.radius == model.radius

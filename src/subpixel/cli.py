@@ -4,13 +4,19 @@ Results go to stdout; errors, a line each, and progress to stderr. Exit status: 
 failed, 2 the command line is wrong, 130 interrupted.
 """
 
+import json
 import logging
+import shlex
 import signal
 import sys
-from collections.abc import Callable
-from typing import Annotated, NoReturn
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
+
+from subpixel.training.recipe import Recipe
 
 log = logging.getLogger("subpixel")
 
@@ -71,3 +77,172 @@ Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Say what is chosen.", callback=_log_from(logging.INFO))
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", callback=_log_from(logging.DEBUG))]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Engine = Annotated[
+    Literal["auto", "openvino", "onnxruntime", "torch"],
+    typer.Option(help="What runs the network; auto takes the fastest that works here."),
+]
+Precision = Annotated[
+    Literal["auto", "f32", "bf16"],
+    typer.Option(help="What it computes in; auto is bf16 where the processor has it."),
+]
+
+
+@app.command()
+def networks(*, as_json: Json = False, _verbose: Verbose = False, _debug: Debug = False) -> None:
+    """List the networks that ship: what they cost, and the PSNR in dB that they were measured to reach."""
+    from subpixel.network import load, shipped
+
+    rows = []
+    for network in map(load, shipped()):
+        row = {
+            "network": network.name,
+            "scale": network.upscale_factor,
+            "parameters": network.parameters,
+            "MACs / LR pixel": network.macs_per_lr_pixel,
+            "receptive field": network.receptive_field,
+        }
+        rows.append(row | {f"PSNR {name}": psnr for name, psnr in network.metadata["psnr"].items()})
+    print_rows(rows, as_json)
+
+
+@app.command()
+def evaluate(
+    network: Annotated[list[str], typer.Argument(help="Shipped names, or safetensors files.")],
+    data: Annotated[list[Path], typer.Option(help="A folder of HR images; may be given again.")],
+    *,
+    engine: Engine = "auto",
+    precision: Precision = "auto",
+    as_json: Json = False,
+    _verbose: Verbose = False,
+    _debug: Debug = False,
+) -> None:
+    """Measure PSNR in dB and SSIM as the super-resolution tables do, bicubic interpolation beside them.
+
+    Example: subpixel evaluate espcn-x3 --data Set5 --data Set14
+    """
+    from subpixel.evaluation.protocol import mean_row, score_folder
+    from subpixel.network import load
+    from subpixel.upscale import Upscaler
+
+    for_machines = []
+    for loaded in map(load, network):
+        upscaler = Upscaler(loaded, engine=engine, precision=precision)
+        colour = loaded.channels == 3
+        enlarge: Any = upscaler.image if colour else upscaler.plane
+        for folder in data:
+            scored = list(score_folder(enlarge, folder, loaded.upscale_factor, colour=colour))
+            rows = [
+                {
+                    "image": row.image,
+                    "PSNR": round(row.network.psnr, 4),
+                    "SSIM": round(row.network.ssim, 6),
+                    "bicubic PSNR": round(row.bicubic.psnr, 4),
+                    "bicubic SSIM": round(row.bicubic.ssim, 6),
+                }
+                for row in (*scored, mean_row(scored))
+            ]
+            title = {"network": loaded.name, "scale": loaded.upscale_factor, "data": folder.name}
+            if as_json:
+                for_machines.append(title | {"images": rows[:-1], "mean": rows[-1]})
+            else:
+                print_rows(rows, title=f"{loaded.name} on {folder.name}")
+    if as_json:
+        print(json.dumps(for_machines, indent=1))
+
+
+@app.command()
+def train(
+    model: Annotated[Literal["espcn"], typer.Argument(help="What to train.")],
+    data: Annotated[
+        list[Path], typer.Option(help="A folder of HR images, searched whole; may be given again.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="The network, a safetensors file; its checkpoint goes beside it.")
+    ],
+    *,
+    scale: Annotated[int, typer.Option(min=2, max=16, help="The upscale factor.")] = 3,
+    activation: Annotated[
+        Literal["tanh", "relu"], typer.Option(help="Tanh is the paper's better one.")
+    ] = "tanh",
+    start: Annotated[
+        str | None, typer.Option(help="A trained network to take the first weights from.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1)] = Recipe.steps,
+    batch: Annotated[int, typer.Option(min=1, help="Patches a step and a device.")] = Recipe.batch,
+    patch: Annotated[int, typer.Option(min=1, help="Side of a patch, in LR pixels.")] = Recipe.patch,
+    learning_rate: float = Recipe.learning_rate,
+    seed: Annotated[int, typer.Option(min=0)] = Recipe.seed,
+    precision: Annotated[Literal["f32", "bf16"], typer.Option(help="What products are computed in.")] = "f32",
+    devices: Annotated[int, typer.Option(min=1, help="Processes, a GPU each where there are any.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    _verbose: Verbose = False,
+    _debug: Debug = False,
+) -> None:
+    """Train a network on folders of images.
+
+    Example: subpixel train espcn --scale 3 --data photos --out mine.safetensors
+    """
+    from subpixel.network import load
+    from subpixel.training.run import run
+
+    recipe = Recipe(steps=steps, batch=batch, patch=patch, learning_rate=learning_rate, seed=seed)
+    with training_progress(steps) as report:
+        network = run(
+            lambda: _model(model, scale, activation),
+            recipe,
+            data,
+            out,
+            start=None if start is None else load(start),
+            precision=precision,
+            devices=devices,
+            resume=resume,
+            command=shlex.join(["subpixel", *sys.argv[1:]]),
+            report=report,
+        )
+    (*_, stage) = network.metadata["training"]
+    print(f"{out}: validation PSNR {stage['validation_psnr']:.3f} dB")
+
+
+def _model(name: str, scale: int, activation: Literal["tanh", "relu"]) -> Any:
+    from subpixel.models.espcn import ESPCN
+
+    return {"espcn": ESPCN}[name](scale, activation)
+
+
+@contextmanager
+def training_progress(steps: int) -> Iterator[Callable[[Any], None]]:
+    """A progress bar with the loss and the validation PSNR; a line a report where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    def text(progress: Any) -> str:
+        validation = (
+            "" if progress.validation_psnr is None else f", validation {progress.validation_psnr:.3f}"
+        )
+        return f"training {progress.training_psnr:.2f}{validation} dB"
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda progress: print(f"step {progress.step}/{steps}: {text(progress)}", file=sys.stderr)
+        return
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("reading images", total=steps)
+        yield lambda progress: bar.update(task, completed=progress.step, description=text(progress))
+
+
+def print_rows(rows: list[dict[str, Any]], as_json: bool = False, *, title: str | None = None) -> None:
+    """Print rows of one kind as a table, or as JSON."""
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for name in rows[0]:
+        table.add_column(name, justify="left" if name == next(iter(rows[0])) else "right")
+    for row in rows:
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
+    Console().print(table)

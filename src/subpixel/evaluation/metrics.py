@@ -35,7 +35,9 @@ def ssim(image: Plane, truth: Plane, shave: int = 0) -> float:
     """
     image, truth = _inner(image, truth, shave)
     if min(image.shape) < 11:
-        raise ValueError(f"SSIM needs planes of at least 11x11 pixels; got {image.shape} after shaving {shave}.")
+        raise ValueError(
+            f"SSIM needs planes of at least 11x11 pixels; got {image.shape} after shaving {shave}."
+        )
     mean_x, mean_y = _blur(image), _blur(truth)
     variance_x = _blur(image * image) - mean_x**2
     variance_y = _blur(truth * truth) - mean_y**2
@@ -49,7 +51,9 @@ def ssim(image: Plane, truth: Plane, shave: int = 0) -> float:
 
 def _inner(image: Plane, truth: Plane, shave: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if image.shape != truth.shape or image.ndim != 2:
-        raise ValueError(f"both planes must have one shape (height, width); got {image.shape} and {truth.shape}.")
+        raise ValueError(
+            f"both planes must have one shape (height, width); got {image.shape} and {truth.shape}."
+        )
     if 2 * shave >= min(image.shape):
         raise ValueError(f"planes must be larger than what is shaved off; got {image.shape}, shave={shave}.")
     inside = tuple(slice(shave, side - shave) for side in image.shape)

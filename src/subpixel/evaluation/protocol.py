@@ -1,12 +1,14 @@
 """The protocol of the super-resolution tables: from an HR image to PSNR and SSIM of what a network makes of its LR."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subpixel.evaluation.metrics import psnr, ssim
+from subpixel.images import image_files, read_array
 from subpixel.training.degradation import bicubic_resize, crop_to_multiple, degrade, luma, to_uint8
 
 Pixels = NDArray[np.uint8]
@@ -53,3 +55,37 @@ def score(enlarge: Enlarge, image: Pixels, upscale_factor: int, *, colour: bool 
 def enlarge_bicubic(image: Pixels, upscale_factor: int) -> Pixels:
     """MATLAB's bicubic interpolation, the baseline of every table."""
     return to_uint8(bicubic_resize(image, upscale_factor))
+
+
+@dataclass(frozen=True)
+class Row:
+    """An image of a test set: what a network reaches on it, and bicubic interpolation beside it."""
+
+    image: str
+    network: Score
+    bicubic: Score
+
+
+def score_folder(
+    enlarge: Enlarge, folder: Path, upscale_factor: int, *, colour: bool = False
+) -> Iterator[Row]:
+    """Score every image of a folder, in the order of their names; the arguments are those of `score`.
+
+    Raises:
+        ValueError: the folder holds no images.
+    """
+    files = image_files(folder)
+    if not files:
+        raise ValueError(f"a test set must be a folder of images; got {folder}, which holds none.")
+    for file in files:
+        image = read_array(file)
+        yield Row(
+            file.name,
+            score(enlarge, image, upscale_factor, colour=colour),
+            score(lambda lr: enlarge_bicubic(lr, upscale_factor), image, upscale_factor),
+        )
+
+
+def mean_row(rows: Sequence[Row]) -> Row:
+    """The mean of a test set."""
+    return Row("mean", Score.mean([row.network for row in rows]), Score.mean([row.bicubic for row in rows]))

@@ -2,91 +2,95 @@
 
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import pixel_shuffle
-
+from subpixel.extras import needing
+from subpixel.models import Model
 from subpixel.network import Convolution, LRNetwork
 
-_ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
+with needing("torch"):
+    import torch
+    from torch import Tensor, nn
+    from torch.nn.functional import pixel_shuffle
+
+Activation = Literal["tanh", "relu"]
 
 
-class ESPCN(nn.Module):
+class ESPCN(Model):
     """5x5x64, 3x3x32, 3x3xr**2, periodic shuffle: three convolutions in low-resolution space, Y only.
 
-    Unpadded: a plane of (h + 8, w + 8) pixels becomes one of (r*h, r*w). Values are 0..1; the network works
-    on them less one half, which `lr_network` folds into the biases.
+    Values are 0..1; the network works on them less one half, which `lr_network` folds into the biases.
 
     Args:
         upscale_factor: r.
         activation: "tanh", as in the paper's results, or "relu", its other network.
 
+    Example:
+        >>> ESPCN(3)(torch.zeros(1, 1, 20, 28)).shape
+        torch.Size([1, 1, 36, 60])
+
     References: Shi et al. 2016 (arXiv:1609.05158), sections 3.1 and 4.2.
     """
 
-    def __init__(self, upscale_factor: int, activation: Literal["tanh", "relu"] = "tanh") -> None:
+    radius = 4
+
+    def __init__(self, upscale_factor: int, activation: Activation = "tanh") -> None:
         super().__init__()
         self.upscale_factor = upscale_factor
         self.activation = activation
-        self.convolutions = nn.ModuleList(
-            [nn.Conv2d(1, 64, 5), nn.Conv2d(64, 32, 3), nn.Conv2d(32, upscale_factor**2, 3)]
-        )
-        self._activate = _ACTIVATIONS[activation]()
+        self._layers = [nn.Conv2d(1, 64, 5), nn.Conv2d(64, 32, 3), nn.Conv2d(32, upscale_factor**2, 3)]
+        self.convolutions = nn.ModuleList(self._layers)
         self._initialise()
-
-    radius = 4
 
     def forward(self, plane: Tensor) -> Tensor:
         """(n, 1, h + 8, w + 8) to (n, 1, r*h, r*w)."""
+        activate = {"tanh": torch.tanh, "relu": torch.relu}[self.activation]
         *inner, last = self.convolutions
         features = plane - 0.5
         for convolution in inner:
-            features = self._activate(convolution(features))
+            features = activate(convolution(features))
         return pixel_shuffle(last(features).float() + 0.5, self.upscale_factor)
 
     def lr_network(self) -> LRNetwork:
-        """The same function as data, for the engines and for a file."""
+        """The same function as data; the shift by one half is in the biases."""
+        return self._as_data().shifted(-0.5)
+
+    def start_from(self, network: LRNetwork) -> None:
+        """Take over all convolutions, or all but the last where the upscale factor is another.
+
+        Raises:
+            ValueError: the network has not the shapes or the activations of this one.
+        """
+        kinds = [
+            [(c.weight.shape, c.activation) for c in convolutions[:2]]
+            for convolutions in (network.convolutions, self._as_data().convolutions)
+        ]
+        if kinds[0] != kinds[1] or len(network.convolutions) != 3 or network.skip is not None:
+            raise ValueError(
+                f"the first weights must be an ESPCN's with {self.activation}; got {network.name}."
+            )
+        same = network.upscale_factor == self.upscale_factor
+        with torch.no_grad():
+            for layer, data in zip(
+                self._layers[: 3 if same else 2], network.shifted(0.5).convolutions, strict=False
+            ):
+                layer.weight.copy_(torch.from_numpy(data.weight.copy()))
+                layer.bias.copy_(torch.from_numpy(data.bias.copy()))
+
+    def _as_data(self) -> LRNetwork:
         activations = (self.activation, self.activation, None)
-        weights = [convolution.weight.detach().cpu().double() for convolution in self.convolutions]
-        biases = [convolution.bias.detach().cpu().double() for convolution in self.convolutions]
-        biases[0] = biases[0] - 0.5 * weights[0].sum((1, 2, 3))
-        biases[-1] = biases[-1] + 0.5
+        arrays = [
+            (layer.weight.detach().cpu().numpy(), layer.bias.detach().cpu().numpy()) for layer in self._layers
+        ]
         return LRNetwork(
             self.upscale_factor,
             tuple(
-                Convolution(weight.float().numpy(), bias.float().numpy(), activation)
-                for weight, bias, activation in zip(weights, biases, activations, strict=True)
+                Convolution(weight.copy(), bias.copy(), activation)
+                for (weight, bias), activation in zip(arrays, activations, strict=True)
             ),
         )
 
-    def start_from(self, network: LRNetwork) -> None:
-        """Take over the convolutions of another ESPCN, the last one only where the upscale factor is the same.
-
-        Raises:
-            ValueError: the network has not the shapes or the activation of this one.
-        """
-        ours = self.lr_network()
-        pairs = list(zip(ours.convolutions, network.convolutions, strict=False))
-        shapes_agree = len(network.convolutions) == 3 and all(
-            a.weight.shape == b.weight.shape and a.activation == b.activation for a, b in pairs[:2]
-        )
-        if not shapes_agree or network.channels != 1:
-            raise ValueError(
-                f"the initial network must be an ESPCN with {self.activation}; got {network.name}: "
-                f"{[(c.weight.shape, c.activation) for c in network.convolutions]}."
-            )
-        taken = 3 if network.upscale_factor == self.upscale_factor else 2
-        with torch.no_grad():
-            for layer, convolution in zip(self.convolutions[:taken], network.convolutions, strict=False):
-                layer.weight.copy_(torch.tensor(convolution.weight))
-                layer.bias.copy_(torch.tensor(convolution.bias))
-            self.convolutions[0].bias += 0.5 * self.convolutions[0].weight.sum((1, 2, 3))
-            if taken == 3:
-                self.convolutions[-1].bias -= 0.5
-
     def _initialise(self) -> None:
-        for convolution in self.convolutions:
-            nn.init.orthogonal_(convolution.weight)
-            nn.init.zeros_(convolution.bias)
+        for layer in self._layers:
+            nn.init.orthogonal_(layer.weight)
+            nn.init.zeros_(layer.bias)
         with torch.no_grad():
-            self.convolutions[-1].weight *= 0.1  # starts near grey: the paper slows the last layer tenfold
+            self._layers[-1].weight *= 0.1  # starts near grey; the paper slows the last layer tenfold instead

@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from subpixel.training.degradation import crop_to_multiple, degrade
+from subpixel.images import image_files, read_array
+from subpixel.training.degradation import crop_to_multiple, degrade, luma
 
 Plane = NDArray[np.uint8]
+
+HELD_BACK = 50  # one image in so many is validated on, not trained on
 
 
 @dataclass(frozen=True)
@@ -74,3 +77,24 @@ class Patches:
             lr, hr = lr.T, hr.T
         rows, columns = (int(step) for step in random.choice((-1, 1), 2))
         return lr[::rows, ::columns], hr[::rows, ::columns]
+
+
+def load_pairs(folders: Sequence[Path], upscale_factor: int, radius: int) -> tuple[list[Pair], list[Pair]]:
+    """Read the luma of every image below some folders, degrade it, and hold one image in fifty back.
+
+    Returns:
+        The pairs to train on, and those to validate on.
+
+    Raises:
+        ValueError: a folder holds no images.
+    """
+    training: list[Pair] = []
+    validation: list[Pair] = []
+    for folder in folders:
+        files = image_files(folder, recursive=True)
+        if not files:
+            raise ValueError(f"training data must be folders of images; got {folder}, which holds none.")
+        for index, file in enumerate(files):
+            pair = Pair.from_hr(luma(read_array(file)), upscale_factor, radius)
+            (training if index % HELD_BACK else validation).append(pair)
+    return training, validation

@@ -5,6 +5,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from subpixel.colour import RGB_TO_YCBCR
+
 
 def bicubic_resize(image: NDArray[np.number], scale: Fraction | int) -> NDArray[np.float64]:
     """Resize the first two axes as MATLAB's `imresize(image, scale, "bicubic")` does, without rounding.
@@ -53,7 +55,7 @@ def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     if image.ndim == 2:
         return image
-    return to_uint8(16 + image @ (np.array([65.481, 128.553, 24.966]) / 255))
+    return to_uint8(16 + image @ RGB_TO_YCBCR[0])
 
 
 def crop_to_multiple(image: NDArray[np.uint8], multiple: int) -> NDArray[np.uint8]:

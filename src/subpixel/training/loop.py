@@ -4,59 +4,34 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, cast
 
 import numpy as np
-import torch
-from lightning_fabric import Fabric
-from pytorch_optimizer import SOAP
-from torch import Tensor, nn
-from torch.nn.functional import mse_loss
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from subpixel.evaluation.metrics import psnr
-from subpixel.network import LRNetwork
+from subpixel.extras import needing
+from subpixel.models import Model
 from subpixel.training.data import Pair, Patches
+from subpixel.training.recipe import Recipe
 
-
-class Trainable(Protocol):
-    """What a model must offer to be trained here."""
-
-    upscale_factor: int
-    radius: int
-
-    def lr_network(self) -> LRNetwork:
-        """The model as data."""
-        ...
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a model is trained; two runs of one recipe on one machine give the same weights.
-
-    SOAP (arXiv:2409.11321), Adam in the eigenbasis of Shampoo's preconditioner: on networks this small the
-    basis costs a tenth of a step, and some thousand of its steps reach what Adam has not reached in hundreds
-    of thousands. Mean squared error; warm-up, then a cosine down to a hundredth of the rate; an exponential
-    moving average of the weights is what is exported.
-    """
-
-    steps: int = 100_000
-    batch: int = 16
-    patch: int = 32
-    learning_rate: float = 3e-3
-    seed: int = 0
-    warm_up: int = 200
-    average: float = 0.999
-
-    def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
-        cosine = 0.5 * (1 + math.cos(math.pi * step / self.steps))
-        return self.learning_rate * min(1, (step + 1) / self.warm_up) * (0.01 + 0.99 * cosine)
+with needing("train"):
+    import torch
+    from lightning_fabric import Fabric
+    from pytorch_optimizer import SOAP
+    from torch import Tensor
+    from torch.nn.functional import mse_loss
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: its step, the mean loss of its last steps as PSNR, the last validation PSNR, in dB."""
+    """Where a run stands; figures in dB.
+
+    Attributes:
+        step: steps done.
+        training_psnr: the mean loss since the last report.
+        validation_psnr: of the moving average, when it was last measured.
+    """
 
     step: int
     training_psnr: float
@@ -64,7 +39,7 @@ class Progress:
 
 
 def train(
-    model: nn.Module,
+    model: Model,
     recipe: Recipe,
     training: Sequence[Pair],
     validation: Sequence[Pair],
@@ -74,11 +49,11 @@ def train(
     resume: bool = False,
     every: int = 2000,
     report: Callable[[Progress], None] = lambda _: None,
-) -> LRNetwork:
-    """Train a model and export the average of its weights.
+) -> Model:
+    """Train a model and return it with the moving average of its weights.
 
     Args:
-        model: takes (n, c, h + 2m, w + 2m) in 0..1, gives (n, c, r*h, r*w); a `Trainable`.
+        model: what to train.
         recipe: what to do.
         training: images to draw patches from.
         validation: images to report PSNR on.
@@ -95,9 +70,17 @@ def train(
         training, model.upscale_factor, model.radius, recipe.patch, (recipe.seed, fabric.global_rank)
     )
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
-    wrapped, optimizer = fabric.setup(model, SOAP(model.parameters(), lr=recipe.learning_rate, weight_decay=0.0))
+    wrapped, optimizer = fabric.setup(
+        model, SOAP(model.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
+    )
     average.to(fabric.device)
-    state = {"model": wrapped, "optimizer": optimizer, "average": average, "step": 0, "recipe": asdict(recipe)}
+    state = {
+        "model": wrapped,
+        "optimizer": optimizer,
+        "average": average,
+        "step": 0,
+        "recipe": asdict(recipe),
+    }
     if resume and checkpoint.exists():
         _restore(fabric, checkpoint, state)
     losses: list[Tensor] = []
@@ -118,13 +101,13 @@ def train(
             losses.clear()
             if due:
                 state["step"] = step + 1
-                validation_psnr = validate(average.module, validation, fabric)
+                validation_psnr = validate(cast(Model, average.module), validation, fabric)
                 _save(fabric, checkpoint, state)
             report(Progress(step + 1, training_psnr, validation_psnr))
-    return average.module.lr_network()
+    return cast(Model, average.module)
 
 
-def validate(model: nn.Module, pairs: Sequence[Pair], fabric: Fabric) -> float:
+def validate(model: Model, pairs: Sequence[Pair], fabric: Fabric) -> float:
     """Mean PSNR in dB of a model over images, the protocol's: rounded, r pixels shaved off each border."""
     shave = model.upscale_factor
     figures = []
@@ -159,6 +142,6 @@ def _restore(fabric: Fabric, checkpoint: Path, state: dict[str, Any]) -> None:
     fabric.load(checkpoint, state, weights_only=True)
     if state["recipe"] != recipe:
         raise ValueError(
-            f"a resumed run must have the recipe of its checkpoint; got {recipe}, {checkpoint} has {state['recipe']}."
-            " Give the same options, or another --out."
+            f"a resumed run must have the recipe of its checkpoint {checkpoint}; got {recipe}, it has "
+            f"{state['recipe']}. Give the same options, or another output."
         )

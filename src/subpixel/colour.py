@@ -1,0 +1,96 @@
+"""Colour as networks see it: Y'CbCr of BT.601 in studio range, and colours that reach under transparency.
+
+Planes are float32, (channels, height, width), 0..1 for the codes 0..255 or 0..65535.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Planes = NDArray[np.float32]
+
+# Rows give Y - 16, Cb - 128 and Cr - 128 for R, G, B in 0..255 (MATLAB's rgb2ycbcr; ITU-R BT.601).
+RGB_TO_YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
+BLACK = 16 / 255
+WHITE = 235 / 255
+
+
+def rgb_to_ycbcr(rgb: Planes) -> Planes:
+    """Y in studio range, unrounded; Cb and Cr centred on 0.
+
+    Example:
+        >>> rgb_to_ycbcr(np.ones((3, 1, 1), np.float32)).ravel().round(4) + 0.0
+        array([0.9216, 0.    , 0.    ], dtype=float32)
+    """
+    ycbcr = _mix(RGB_TO_YCBCR, rgb)
+    ycbcr[0] += BLACK
+    return ycbcr
+
+
+def ycbcr_to_rgb(ycbcr: Planes) -> Planes:
+    """The inverse of `rgb_to_ycbcr`."""
+    rgb = _mix(_YCBCR_TO_RGB, ycbcr)
+    rgb -= BLACK * _YCBCR_TO_RGB[0, 0]  # Y weighs the same in R, G and B
+    return rgb
+
+
+def to_studio(grey: Planes) -> Planes:
+    """The Y of a grey image, which is that of R = G = B."""
+    return grey * np.float32(WHITE - BLACK) + np.float32(BLACK)
+
+
+def from_studio(y: Planes) -> Planes:
+    """The inverse of `to_studio`."""
+    return (y - np.float32(BLACK)) * np.float32(1 / (WHITE - BLACK))
+
+
+def spread_under(colours: Planes, alpha: Planes, reach: int) -> Planes:
+    """Let visible colours reach under their less visible neighbours, so that no hidden colour bleeds out.
+
+    Each pixel moves towards the alpha-weighted (premultiplied) mean around it, by how much less visible it is
+    than its most visible neighbour. Opaque pixels, and those as visible as all around, keep their colours
+    exactly; so do those with nothing visible within reach.
+
+    Args:
+        colours: (channels, height, width).
+        alpha: (1, height, width).
+        reach: how many pixels far colours spread.
+
+    Returns:
+        The colours without the outer `reach` pixels, whose neighbours are not all known.
+    """
+    inner = (..., slice(reach, -reach), slice(reach, -reach))
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (reach / 4)) ** 2).astype(np.float32)
+    means = _correlate(np.concatenate([colours * alpha, alpha]), weights)
+    visible = means[-1:] > 0
+    np.divide(means[:-1], means[-1:], out=means[:-1], where=visible)
+    peak = _local_maximum(alpha, 2)[inner]
+    share = np.divide(alpha[inner], peak, out=np.zeros_like(peak), where=peak > 0)
+    share[~visible] = 1
+    return colours[inner] * share + means[:-1] * (1 - share)
+
+
+def _mix(matrix: NDArray[np.float64], planes: Planes) -> Planes:
+    mixed: Planes = matrix.astype(np.float32) @ planes.reshape(len(planes), -1)
+    return mixed.reshape(planes.shape)
+
+
+def _correlate(planes: Planes, weights: Planes) -> Planes:
+    """Correlate rows and columns with symmetric weights, where all neighbours are known."""
+    for _ in range(2):
+        length = planes.shape[-1] - len(weights) + 1
+        planes = sum(w * planes[..., i : i + length] for i, w in enumerate(weights)).swapaxes(-1, -2)
+    return planes
+
+
+def _local_maximum(plane: Planes, radius: int) -> Planes:
+    """The maximum within `radius` rows and columns; pixels of the outer `radius` see fewer."""
+    for _ in range(2):
+        peak = plane.copy()
+        for shift in range(1, radius + 1):
+            np.maximum(peak[..., shift:], plane[..., :-shift], out=peak[..., shift:])
+            np.maximum(peak[..., :-shift], plane[..., shift:], out=peak[..., :-shift])
+        plane = peak.swapaxes(-1, -2)
+    return plane
+
+
+_YCBCR_TO_RGB = np.linalg.inv(RGB_TO_YCBCR)

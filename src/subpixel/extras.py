@@ -1,0 +1,26 @@
+"""Packages that only some users need: a missing one is an error that names the pip command."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def needing(extra: str) -> Iterator[None]:
+    """Import optional packages inside: `with needing("torch"): import torch`.
+
+    Raises:
+        ModuleNotFoundError: one is not installed; the message says which extra brings it.
+
+    Example:
+        >>> with needing("torch"):
+        ...     import no_such_package
+        Traceback (most recent call last):
+        ModuleNotFoundError: this needs no_such_package, which is not installed. Run: pip install 'subpixel[torch]'
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"this needs {error.name}, which is not installed. Run: pip install 'subpixel[{extra}]'",
+            name=error.name,
+        ) from error

@@ -1,0 +1,86 @@
+"""A whole run: folders of images in, an LR network out, with a record of how it was made."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from subpixel.extras import needing
+from subpixel.images import image_files
+from subpixel.models import Model
+from subpixel.network import LRNetwork
+from subpixel.training.data import load_pairs
+from subpixel.training.loop import Progress, train, validate
+from subpixel.training.recipe import Recipe
+
+with needing("train"):
+    from lightning_fabric import Fabric
+
+Precision = Literal["f32", "bf16"]
+
+
+def run(
+    build: Callable[[], Model],
+    recipe: Recipe,
+    folders: Sequence[Path],
+    out: Path,
+    *,
+    start: LRNetwork | None = None,
+    precision: Precision = "f32",
+    devices: int = 1,
+    resume: bool = False,
+    command: str = "",
+    report: Callable[[Progress], None] = lambda _: None,
+) -> LRNetwork:
+    """Train a model on folders of images and save it as an LR network.
+
+    On a GPU where there is one; with several devices, one process each, started by Lightning Fabric.
+
+    Args:
+        build: makes the model, once the random numbers are seeded.
+        recipe: how to train it.
+        folders: of HR images; one image in fifty is validated on.
+        out: the safetensors file; the checkpoint lies beside it, with the suffix ".checkpoint".
+        start: a trained network to take the first weights from.
+        precision: "bf16" computes products in bfloat16, and keeps the weights in float32.
+        devices: how many.
+        resume: go on from the checkpoint where it exists.
+        command: what to record as the command that made the network.
+        report: called with the progress.
+
+    Raises:
+        ValueError: a folder without images, or images too small; a checkpoint of another recipe.
+    """
+    fabric = Fabric(devices=devices, precision={"f32": "32-true", "bf16": "bf16-mixed"}[precision])
+    fabric.launch()
+    fabric.seed_everything(recipe.seed, verbose=False)
+    model = build()
+    if start is not None:
+        model.start_from(start)
+    training, validation = load_pairs(folders, model.upscale_factor, model.radius)
+    trained = train(
+        model,
+        recipe,
+        training,
+        validation,
+        fabric=fabric,
+        checkpoint=out.with_suffix(".checkpoint"),
+        resume=resume,
+        report=report,
+    )
+    stage: dict[str, Any] = {
+        "command": command,
+        "seed": recipe.seed,
+        "data": Counter(
+            file.parent.name for folder in folders for file in image_files(folder, recursive=True)
+        ),
+        "validation_psnr": validate(trained, validation, fabric),
+        "versions": {package: version(package) for package in ("torch", "pytorch-optimizer")},
+    }
+    earlier = [] if start is None else list(start.metadata.get("training", []))
+    network = replace(trained.lr_network(), metadata={"name": out.stem, "training": [*earlier, stage]})
+    if fabric.is_global_zero:
+        network.save(out)
+    return network
