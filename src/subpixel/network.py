@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from subpixel.files import replacing
 from subpixel.kernels import interpolation_to_lr
 
 Activation = Literal["tanh", "relu", "leaky_relu", "prelu"]
@@ -136,22 +137,21 @@ class LRNetwork:
         """The skip as an LR convolution with channels * r**2 outputs, or None."""
         return None if self.skip is None else _interpolation(self.skip, self.upscale_factor, self.channels)
 
-    def centred(self) -> "LRNetwork":
-        """The network x -> f(x + 0.5) - 0.5, folded into the biases: small numbers lose less to rounding.
+    def shifted(self, shift: float) -> "LRNetwork":
+        """The network x -> f(x + shift) - shift, folded into the biases.
 
         Exact, since nothing is padded; a skip's taps sum to one, so it takes the shift through by itself.
+        Planes centred on 0, `shifted(0.5)` of them less one half, lose less to rounding.
         """
         first, *others = self.convolutions
-        shift = 0.5 * first.weight.sum(axis=(1, 2, 3), dtype=np.float64)
-        convolutions = [replace(first, bias=np.float32(first.bias + shift)), *others]
+        carried = shift * first.weight.sum(axis=(1, 2, 3), dtype=np.float64)
+        convolutions = [replace(first, bias=np.float32(first.bias + carried)), *others]
         if self.skip is None:
-            convolutions[-1] = replace(convolutions[-1], bias=convolutions[-1].bias - np.float32(0.5))
+            convolutions[-1] = replace(convolutions[-1], bias=convolutions[-1].bias - np.float32(shift))
         return replace(self, convolutions=tuple(convolutions))
 
     def save(self, path: str | Path) -> None:
         """Write the network as safetensors, its description in the header; beside the path, then renamed."""
-        from subpixel.files import replacing
-
         tensors: dict[str, NDArray[np.float32]] = {}
         for index, convolution in enumerate(self.convolutions):
             for part in ("weight", "bias", "slope"):

@@ -13,7 +13,7 @@ from subpixel.network import Convolution, LRNetwork
 
 
 class OpenVINO:
-    """An `Engine` for planes of any size; the next call may overwrite nothing that an earlier one returned."""
+    """An `Engine` on the CPU."""
 
     name: Name = "openvino"
 
@@ -21,7 +21,7 @@ class OpenVINO:
         core = openvino.Core()
         native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not native:
-            raise ValueError("precision='bf16' must be native to the processor; it has no bf16. Use 'auto' or 'f32'.")
+            raise ValueError("bf16 must be native to the processor; this one has none. Use precision='f32'.")
         self.precision: Precision = precision or ("bf16" if native else "f32")
         options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": self.precision, "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
@@ -34,17 +34,17 @@ class OpenVINO:
 
 
 def _model(network: LRNetwork) -> openvino.Model:
-    """The graph, for both precisions: of the layers behind the last convolution a bf16 hint makes none bf16."""
-    network = network.centred()
+    """The graph for either precision: a bf16 hint leaves float32 what comes behind the last convolution."""
+    network = network.shifted(0.5)
     planes = ops.parameter([-1, network.channels, -1, -1], np.float32)
     centred = ops.subtract(planes, np.float32(0.5))
     maps = _crop(centred, network.margin)
     for convolution in network.convolutions:
         maps = _activate(_convolve(maps, convolution), convolution)
     if (skip := network.skip_convolution) is not None:
-        maps = ops.add(maps, _transposed(centred, skip, network.radius - skip.radius))
-    shuffled = ops.depth_to_space(maps, "depth_first", network.upscale_factor)
-    return openvino.Model([ops.add(shuffled, np.float32(0.5))], [planes])
+        maps = ops.add(maps, _convolve_in_f32(centred, skip, network.radius - skip.radius))
+    enlarged = ops.depth_to_space(maps, "depth_first", network.upscale_factor)
+    return openvino.Model([ops.add(enlarged, np.float32(0.5))], [planes])
 
 
 def _crop(planes: Any, margin: int) -> Any:
@@ -58,20 +58,17 @@ def _convolve(maps: Any, convolution: Convolution) -> Any:
     return ops.add(maps, convolution.bias.reshape(1, -1, 1, 1))
 
 
+def _convolve_in_f32(planes: Any, convolution: Convolution, margin: int) -> Any:
+    """Crop and convolve as a transposed convolution of stride 1, to which a bf16 hint does not apply."""
+    weight, pads = lr_to_transposed(convolution.weight, 1), [2 * convolution.radius + margin] * 2
+    return ops.convolution_backprop_data(
+        planes, weight, [1, 1], pads_begin=pads, pads_end=pads, dilations=[1, 1]
+    )
+
+
 def _activate(maps: Any, convolution: Convolution) -> Any:
-    match convolution.activation:
-        case None:
-            return maps
-        case "tanh":
-            return ops.tanh(maps)
-        case "relu":
-            return ops.relu(maps)
-        case "leaky_relu" | "prelu":
-            return ops.prelu(maps, convolution.slope)
-
-
-def _transposed(planes: Any, convolution: Convolution, margin: int) -> Any:
-    """A convolution written as a transposed one of stride 1, which a bf16 hint leaves in f32."""
-    weight = lr_to_transposed(convolution.weight, 1)
-    pads = [2 * convolution.radius + margin] * 2
-    return ops.convolution_backprop_data(planes, weight, [1, 1], pads_begin=pads, pads_end=pads, dilations=[1, 1])
+    if convolution.slope is not None:
+        return ops.prelu(maps, convolution.slope)
+    if convolution.activation is None:
+        return maps
+    return {"tanh": ops.tanh, "relu": ops.relu}[convolution.activation](maps)
