@@ -8,8 +8,8 @@ from PIL import Image
 
 from subpixel.training.degradation import bicubic_resize, crop_to_multiple, degrade, to_uint8
 
-# The input of Octave's own compatibility tests and what MATLAB makes of it (image package, imresize.m). MATLAB's
-# integer arithmetic is its own, so Octave allows a difference of 1, and so do we.
+# The input of Octave's own compatibility tests and what MATLAB makes of it (image package, imresize.m).
+# MATLAB's integer arithmetic is its own, so Octave allows a difference of 1, and so do we.
 IMAGE = np.array(
     [
         [116, 227, 153, 69, 146, 194, 59, 130, 139, 106],
@@ -23,7 +23,12 @@ IMAGE = np.array(
     ],
     np.uint8,
 )
-HALVED = [[105, 140, 126, 81, 109], [110, 134, 153, 114, 93], [108, 108, 94, 127, 146], [67, 126, 162, 149, 62]]
+HALVED = [
+    [105, 140, 126, 81, 109],
+    [110, 134, 153, 114, 93],
+    [108, 108, 94, 127, 146],
+    [67, 126, 162, 149, 62],
+]
 THIRD = [[115, 135, 97, 101], [113, 119, 124, 125], [81, 157, 118, 64]]
 FIRST_ROW_BY_FOUR_THIRDS = [116, 203, 221, 141, 62, 110, 180, 191, 70, 104, 143, 136, 111, 106]
 

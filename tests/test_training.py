@@ -32,7 +32,7 @@ def run(tmp_path: Path, recipe: Recipe = RECIPE, **options) -> tuple[np.ndarray,
     fabric = Fabric(accelerator="cpu", devices=1)
     fabric.seed_everything(recipe.seed, verbose=False)
     reports: list[Progress] = []
-    network = train(
+    model = train(
         ESPCN(3),
         recipe,
         pairs(),
@@ -42,7 +42,7 @@ def run(tmp_path: Path, recipe: Recipe = RECIPE, **options) -> tuple[np.ndarray,
         report=reports.append,
         **options,
     )
-    return network.convolutions[1].weight, reports
+    return model.lr_network().convolutions[1].weight, reports
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])
@@ -85,16 +85,16 @@ def test_two_runs_are_equal(tmp_path: Path) -> None:
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     """Stopped after its first checkpoint and resumed, a run ends at the same weights."""
 
-    class Interrupted(Exception):
+    class InterruptedRunError(Exception):
         pass
 
     def stop(progress: Progress) -> None:
         if progress.step == 6:
-            raise Interrupted
+            raise InterruptedRunError
 
     fabric = Fabric(accelerator="cpu", devices=1)
     fabric.seed_everything(0, verbose=False)
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptedRunError):
         train(
             ESPCN(3),
             RECIPE,
@@ -119,7 +119,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
 
 def test_training_learns(tmp_path: Path) -> None:
     """A hundred and fifty steps on three small pictures beat bicubic interpolation on one of them."""
-    recipe = Recipe(steps=150, batch=4, patch=8, warm_up=20, average=0.9)
+    recipe = Recipe(steps=150, batch=4, patch=8, learning_rate=3e-3, warm_up=20, average=0.9)
     _, reports = run(tmp_path, recipe)
     (pair, *_) = pairs()
     bicubic = to_uint8(bicubic_resize(pair.padded_lr[4:-4, 4:-4], 3))
@@ -145,7 +145,7 @@ def test_the_export_computes_what_the_model_does(activation: str) -> None:
 
 
 def test_starting_from_a_network() -> None:
-    """The same factor takes all of it, another the convolutions before the last; what does not fit is refused."""
+    """The same factor takes all of it, another all but the last; what does not fit is refused."""
     source = ESPCN(3)
     plane = torch.rand(1, 1, 12, 12)
     same, other = ESPCN(3), ESPCN(4)
@@ -153,7 +153,7 @@ def test_starting_from_a_network() -> None:
     other.start_from(source.lr_network())
     torch.testing.assert_close(same(plane), source(plane), rtol=0, atol=1e-6)
     torch.testing.assert_close(other.convolutions[1].weight, source.convolutions[1].weight, rtol=0, atol=0)
-    with pytest.raises(ValueError, match="must be an ESPCN with relu"):
+    with pytest.raises(ValueError, match="must be an ESPCN's with relu"):
         ESPCN(3, "relu").start_from(source.lr_network())
 
 

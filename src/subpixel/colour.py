@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 Planes = NDArray[np.float32]
 
-# Rows give Y - 16, Cb - 128 and Cr - 128 for R, G, B in 0..255 (MATLAB's rgb2ycbcr; ITU-R BT.601).
-RGB_TO_YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
+# Rows give Y - 16, Cb - 128 and Cr - 128 for R, G, B in 0..1 (MATLAB's rgb2ycbcr; ITU-R BT.601).
+BT601 = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
+RGB_TO_YCBCR = BT601 / 255
 BLACK = 16 / 255
 WHITE = 235 / 255
 

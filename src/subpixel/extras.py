@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def needing(extra: str) -> Iterator[None]:
-    """Import optional packages inside: `with needing("torch"): import torch`.
+    """Explain a package that is missing when it is imported inside.
 
     Raises:
         ModuleNotFoundError: one is not installed; the message says which extra brings it.
@@ -15,12 +15,12 @@ def needing(extra: str) -> Iterator[None]:
         >>> with needing("torch"):
         ...     import no_such_package
         Traceback (most recent call last):
-        ModuleNotFoundError: this needs no_such_package, which is not installed. Run: pip install 'subpixel[torch]'
+        ModuleNotFoundError: no_such_package must be installed for this. Run: pip install 'subpixel[torch]'
     """
     try:
         yield
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"this needs {error.name}, which is not installed. Run: pip install 'subpixel[{extra}]'",
+            f"{error.name} must be installed for this. Run: pip install 'subpixel[{extra}]'",
             name=error.name,
         ) from error

@@ -1,0 +1,1 @@
+"""How good an enlargement is, measured as the super-resolution tables do."""

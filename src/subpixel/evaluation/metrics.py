@@ -18,8 +18,8 @@ def psnr(image: Plane, truth: Plane, shave: int = 0) -> float:
         >>> round(psnr(np.full((4, 4), 5, np.uint8), np.full((4, 4), 6, np.uint8)), 4)
         48.1308
     """
-    image, truth = _inner(image, truth, shave)
-    error = np.mean((image - truth) ** 2)
+    x, y = _inner(image, truth, shave)
+    error = np.mean((x - y) ** 2)
     return float(10 * np.log10(255**2 / error)) if error else float("inf")
 
 
@@ -33,15 +33,12 @@ def ssim(image: Plane, truth: Plane, shave: int = 0) -> float:
 
     References: Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity".
     """
-    image, truth = _inner(image, truth, shave)
-    if min(image.shape) < 11:
-        raise ValueError(
-            f"SSIM needs planes of at least 11x11 pixels; got {image.shape} after shaving {shave}."
-        )
-    mean_x, mean_y = _blur(image), _blur(truth)
-    variance_x = _blur(image * image) - mean_x**2
-    variance_y = _blur(truth * truth) - mean_y**2
-    covariance = _blur(image * truth) - mean_x * mean_y
+    x, y = _inner(image, truth, shave)
+    if min(x.shape) < 11:
+        raise ValueError(f"SSIM needs planes of at least 11x11 pixels; got {x.shape} after shaving {shave}.")
+    mean_x, mean_y = _blur(x), _blur(y)
+    variance_x, variance_y = _blur(x * x) - mean_x**2, _blur(y * y) - mean_y**2
+    covariance = _blur(x * y) - mean_x * mean_y
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     similarity = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
         (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)

@@ -1,4 +1,4 @@
-"""The protocol of the super-resolution tables: from an HR image to PSNR and SSIM of what a network makes of its LR."""
+"""The protocol of the super-resolution tables: an HR image is shrunk, enlarged again, and compared."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ class Score:
 def score(enlarge: Enlarge, image: Pixels, upscale_factor: int, *, colour: bool = False) -> Score:
     """Shrink an HR image, enlarge it again, and compare the luma of both.
 
-    The image is cropped to a multiple of r; its luma, rounded, is what is degraded and what is compared, with r
-    pixels shaved off each border.
+    The image is cropped to a multiple of r; its luma, rounded, is what is degraded and what is compared, with
+    r pixels shaved off each border.
 
     Args:
         enlarge: an LR image to an SR one of r times its size, both uint8: the luma plane (h, w), or with

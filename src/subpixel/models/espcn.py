@@ -67,30 +67,25 @@ class ESPCN(Model):
             raise ValueError(
                 f"the first weights must be an ESPCN's with {self.activation}; got {network.name}."
             )
-        same = network.upscale_factor == self.upscale_factor
+        taken = 3 if network.upscale_factor == self.upscale_factor else 2
+        centred = network.shifted(0.5).convolutions
         with torch.no_grad():
-            for layer, data in zip(
-                self._layers[: 3 if same else 2], network.shifted(0.5).convolutions, strict=False
-            ):
-                layer.weight.copy_(torch.from_numpy(data.weight.copy()))
-                layer.bias.copy_(torch.from_numpy(data.bias.copy()))
+            for layer, data in zip(self._layers[:taken], centred[:taken], strict=True):
+                for ours, theirs in zip(layer.parameters(), (data.weight, data.bias), strict=True):
+                    ours.copy_(torch.from_numpy(theirs.copy()))
 
     def _as_data(self) -> LRNetwork:
         activations = (self.activation, self.activation, None)
-        arrays = [
-            (layer.weight.detach().cpu().numpy(), layer.bias.detach().cpu().numpy()) for layer in self._layers
-        ]
-        return LRNetwork(
-            self.upscale_factor,
-            tuple(
-                Convolution(weight.copy(), bias.copy(), activation)
-                for (weight, bias), activation in zip(arrays, activations, strict=True)
-            ),
-        )
+        convolutions = []
+        for layer, activation in zip(self._layers, activations, strict=True):
+            weight, bias = (part.detach().float().cpu().numpy().copy() for part in layer.parameters())
+            convolutions.append(Convolution(weight, bias, activation))
+        return LRNetwork(self.upscale_factor, tuple(convolutions))
 
     def _initialise(self) -> None:
         for layer in self._layers:
-            nn.init.orthogonal_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            weight, bias = layer.parameters()
+            nn.init.orthogonal_(weight)
+            nn.init.zeros_(bias)
         with torch.no_grad():
             self._layers[-1].weight *= 0.1  # starts near grey; the paper slows the last layer tenfold instead

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from subpixel.colour import RGB_TO_YCBCR
+from subpixel.colour import BT601
 
 
 def bicubic_resize(image: NDArray[np.number], scale: Fraction | int) -> NDArray[np.float64]:
@@ -30,12 +30,14 @@ def bicubic_resize(image: NDArray[np.number], scale: Fraction | int) -> NDArray[
     """
     scale = Fraction(scale)
     rows, columns = (_resize_matrix(size, scale) for size in image.shape[:2])
-    return np.einsum("ia,jb,ab...->ij...", rows, columns, image.astype(np.float64), optimize=True)
+    resized: NDArray[np.float64] = np.einsum("ia,jb,ab...->ij...", rows, columns, image * 1.0, optimize=True)
+    return resized
 
 
 def to_uint8(image: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Clip to 0..255 and round half up: MATLAB's `uint8`, which rounds half away from zero."""
-    return np.floor(np.clip(image, 0, 255) + 0.5).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.floor(np.clip(image, 0, 255) + 0.5).astype(np.uint8)
+    return rounded
 
 
 def degrade(image: NDArray[np.uint8], upscale_factor: int) -> NDArray[np.uint8]:
@@ -55,7 +57,7 @@ def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     if image.ndim == 2:
         return image
-    return to_uint8(16 + image @ RGB_TO_YCBCR[0])
+    return to_uint8(16 + image.astype(np.float64) @ BT601[0] / 255)
 
 
 def crop_to_multiple(image: NDArray[np.uint8], multiple: int) -> NDArray[np.uint8]:

@@ -69,7 +69,8 @@ def train(
     patches = Patches(
         training, model.upscale_factor, model.radius, recipe.patch, (recipe.seed, fabric.global_rank)
     )
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
+    ema = get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
+    average = AveragedModel(model, multi_avg_fn=ema)
     wrapped, optimizer = fabric.setup(
         model, SOAP(model.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
     )

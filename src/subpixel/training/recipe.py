@@ -8,9 +8,9 @@ from dataclasses import dataclass
 class Recipe:
     """The numbers of a run; two runs of one recipe on one machine give the same weights.
 
-    Mean squared error; SOAP (Vyas et al. 2024, arXiv:2409.11321), which is Adam in the eigenbasis of Shampoo's
-    preconditioner: on networks this small the basis costs a tenth of a step, and a thousand of its steps reach
-    what Adam does not in many thousands. What is exported is a moving average of the weights.
+    Mean squared error; SOAP (Vyas et al. 2024, arXiv:2409.11321), which is Adam in the eigenbasis of
+    Shampoo's preconditioner: on networks this small the basis costs a tenth of a step, and a thousand of its
+    steps reach what Adam does not in many thousands. A moving average of the weights is what is kept.
 
     Attributes:
         steps: how many.
@@ -36,7 +36,7 @@ class Recipe:
         Example:
             >>> recipe = Recipe(steps=1000, learning_rate=1.0, warm_up=10)
             >>> [round(recipe.rate(step), 2) for step in (0, 9, 500, 1000)]
-            [0.1, 1.0, 0.5, 0.01]
+            [0.1, 1.0, 0.51, 0.01]
         """
         cosine = 0.5 * (1 + math.cos(math.pi * step / self.steps))
         return self.learning_rate * min(1, (step + 1) / self.warm_up) * (0.01 + 0.99 * cosine)

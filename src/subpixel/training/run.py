@@ -53,7 +53,7 @@ def run(
     Raises:
         ValueError: a folder without images, or images too small; a checkpoint of another recipe.
     """
-    fabric = Fabric(devices=devices, precision={"f32": "32-true", "bf16": "bf16-mixed"}[precision])
+    fabric = Fabric(devices=devices, precision="bf16-mixed" if precision == "bf16" else "32-true")
     fabric.launch()
     fabric.seed_everything(recipe.seed, verbose=False)
     model = build()
