@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -23,6 +24,9 @@ from subpixel.kernels import interpolation_to_lr
 Activation = Literal["tanh", "relu", "leaky_relu", "prelu"]
 Skip = Literal["nearest", "bicubic"]
 
+Tensors = dict[str, NDArray[Any]]
+
+_PARTS = ("weight", "bias", "slope")
 FORMAT = "subpixel-lr-network-1"
 
 # What a stranger's file may ask for: generous for real time, far from exhausting a machine.
@@ -30,6 +34,8 @@ MAX_UPSCALE_FACTOR = 16
 MAX_CONVOLUTIONS = 128
 MAX_CHANNELS = 1024
 MAX_KERNEL_SIZE = 31
+MAX_RADIUS = 128
+MAX_NAME = 64
 MAX_BYTES = 64 * 2**20
 
 
@@ -96,8 +102,9 @@ class LRNetwork:
 
     @property
     def name(self) -> str:
-        """The name it ships under, or "unnamed"."""
-        return str(self.metadata.get("name", "unnamed"))
+        """The name it ships under, "unnamed" without; never one that would upset a terminal."""
+        name = str(self.metadata.get("name", ""))
+        return name if name.isprintable() and 0 < len(name) <= MAX_NAME else "unnamed"
 
     @property
     def channels(self) -> int:
@@ -145,28 +152,30 @@ class LRNetwork:
         """
         first, *others = self.convolutions
         carried = shift * first.weight.sum(axis=(1, 2, 3), dtype=np.float64)
-        convolutions = [replace(first, bias=np.float32(first.bias + carried)), *others]
+        convolutions = [replace(first, bias=(first.bias + carried).astype(np.float32)), *others]
         if self.skip is None:
             convolutions[-1] = replace(convolutions[-1], bias=convolutions[-1].bias - np.float32(shift))
         return replace(self, convolutions=tuple(convolutions))
 
     def save(self, path: str | Path) -> None:
-        """Write the network as safetensors, its description in the header; beside the path, then renamed."""
-        tensors: dict[str, NDArray[np.float32]] = {}
-        for index, convolution in enumerate(self.convolutions):
-            for part in ("weight", "bias", "slope"):
-                array = getattr(convolution, part)
-                if array is not None:
-                    tensors[f"convolutions.{index}.{part}"] = np.ascontiguousarray(array)
+        """Write the network as safetensors, its description in the header; whole or not at all."""
         description = {
             "upscale_factor": self.upscale_factor,
             "activations": [convolution.activation for convolution in self.convolutions],
             "skip": self.skip,
             "metadata": dict(self.metadata),
         }
-        header = {"format": FORMAT, "description": json.dumps(description)}
+        header = {FORMAT: json.dumps(description)}  # one entry: safetensors writes several in random order
         with replacing(Path(path)) as temporary:
-            temporary.write_bytes(save(tensors, metadata=header))
+            temporary.write_bytes(save(self._tensors(), metadata=header))
+
+    def _tensors(self) -> Tensors:
+        return {
+            f"convolutions.{index}.{part}": np.ascontiguousarray(array)
+            for index, convolution in enumerate(self.convolutions)
+            for part in _PARTS
+            if (array := getattr(convolution, part)) is not None
+        }
 
 
 def bicubic(upscale_factor: int, channels: int = 1) -> LRNetwork:
@@ -193,16 +202,7 @@ def load(name_or_path: str | Path) -> LRNetwork:
         >>> load("espcn-x3").upscale_factor
         3
     """
-    names = shipped()
-    if str(name_or_path) in names:
-        path = Path(str(_WEIGHTS / f"{name_or_path}.safetensors"))
-    else:
-        path = Path(name_or_path)
-        if not path.is_file():
-            raise ValueError(
-                f"a network must be a shipped name or an existing safetensors file; got {str(name_or_path)!r}. "
-                f"Shipped: {', '.join(names)}."
-            )
+    path = _find(name_or_path)
     try:
         return _read(path)
     except ValueError as error:
@@ -211,46 +211,66 @@ def load(name_or_path: str | Path) -> LRNetwork:
 
 def shipped() -> tuple[str, ...]:
     """The names of the networks that come with the package."""
-    return tuple(
-        sorted(file.name.removesuffix(".safetensors") for file in _WEIGHTS.iterdir() if file.name.endswith(".safetensors"))
-    )
+    names = (file.name for file in _WEIGHTS.iterdir())
+    return tuple(sorted(name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)))
 
 
 _WEIGHTS = files("subpixel") / "weights"
+_SUFFIX = ".safetensors"
+
+
+def _find(name_or_path: str | Path) -> Path:
+    names = shipped()
+    if str(name_or_path) in names:
+        return Path(str(_WEIGHTS / f"{name_or_path}{_SUFFIX}"))
+    path = Path(name_or_path)
+    _require(
+        path.is_file(),
+        f"a network must be an existing file or one of {', '.join(names)}; got {str(name_or_path)!r}.",
+    )
+    return path
 
 
 def _read(path: Path) -> LRNetwork:
     size = path.stat().st_size
     _require(size <= MAX_BYTES, f"the file must have at most {MAX_BYTES} bytes; got {size}.")
+    tensors, header = _read_safetensors(path)
+    _require(FORMAT in header, f"its header must have an entry {FORMAT!r}; got {brief(sorted(header))}.")
+    description = _parse(header[FORMAT])
+    activations = description.get("activations")
+    _require(isinstance(activations, list), "its description must have a list of activations.")
+    convolutions = tuple(_take(tensors, index, activation) for index, activation in enumerate(activations))
+    _require(not tensors, f"every tensor must belong to a convolution; got besides {brief(sorted(tensors))}.")
+    upscale_factor, skip = description.get("upscale_factor"), description.get("skip")
+    return LRNetwork(upscale_factor, convolutions, skip, description.get("metadata"))
+
+
+def _read_safetensors(path: Path) -> tuple[Tensors, dict[str, str]]:
     try:
         with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, TypeError) as error:  # TypeError: a dtype that NumPy has not
-        raise ValueError(f"it is not readable as safetensors: {error}.") from error
-    _require(header.get("format") == FORMAT, f"its header must say format={FORMAT!r}; got {header.get('format')!r}.")
+            names = list(file.keys())
+            types = {file.get_slice(name).get_dtype() for name in names}  # NumPy does not have all of them
+            _require(types <= {"F32"}, f"every tensor must be float32; got {', '.join(sorted(types))}.")
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"it must be readable as safetensors; {error}.") from error
+
+
+def _parse(text: str) -> Any:
     try:
-        description = json.loads(header.get("description", ""))
+        description = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"its description must be JSON; {error}.") from error
     _require(isinstance(description, dict), "its description must be a JSON object.")
-    activations = description.get("activations")
-    _require(isinstance(activations, list), f"activations must be a list; got {activations!r}.")
-    _require(len(activations) <= MAX_CONVOLUTIONS, f"at most {MAX_CONVOLUTIONS} convolutions; got {len(activations)}.")
-    metadata = description.get("metadata", {})
-    _require(isinstance(metadata, dict), "metadata must be a JSON object.")
-    convolutions = tuple(
-        _take_convolution(arrays, f"convolutions.{index}", activation) for index, activation in enumerate(activations)
-    )
-    _require(not arrays, f"every tensor must belong to a convolution; got {sorted(arrays)[:3]} besides.")
-    return LRNetwork(description.get("upscale_factor"), convolutions, description.get("skip"), metadata)  # type: ignore[arg-type]  # checked on construction
+    return description
 
 
-def _take_convolution(arrays: dict[str, NDArray[Any]], prefix: str, activation: Activation | None) -> Convolution:
-    for part in ("weight", "bias"):
-        _require(f"{prefix}.{part}" in arrays, f"the tensor {prefix}.{part} is missing.")
-    weight, bias = (arrays.pop(f"{prefix}.{part}") for part in ("weight", "bias"))
-    return Convolution(weight, bias, activation, arrays.pop(f"{prefix}.slope", None))
+def _take(tensors: Tensors, index: int, activation: Activation | None) -> Convolution:
+    weight, bias, slope = (tensors.pop(f"convolutions.{index}.{part}", None) for part in _PARTS)
+    try:
+        return Convolution(weight, bias, activation, slope)  # type: ignore[arg-type]  # it checks them
+    except ValueError as error:
+        raise ValueError(f"convolution {index}: {error}") from error
 
 
 def _interpolation(mode: Skip, upscale_factor: int, channels: int) -> Convolution:
@@ -269,56 +289,69 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _check_convolution(convolution: Convolution) -> None:
-    weight, bias, activation, slope = convolution.weight, convolution.bias, convolution.activation, convolution.slope
-    for name, array in (("weight", weight), ("bias", bias), ("slope", slope)):
-        if array is None and name == "slope":
-            continue
-        _require(
-            isinstance(array, np.ndarray) and array.dtype == np.float32,
-            f"{name} must be a float32 array; got {getattr(array, 'dtype', type(array).__name__)}.",
-        )
-        _require(bool(np.isfinite(array).all()), f"{name} must be finite; it holds NaN or infinity.")
-    _require(
-        weight.ndim == 4
-        and weight.shape[2] == weight.shape[3]
-        and weight.shape[2] % 2 == 1
-        and weight.shape[2] <= MAX_KERNEL_SIZE
-        and 1 <= min(weight.shape)
-        and max(weight.shape[:2]) <= MAX_CHANNELS,
-        f"weight must be (out, in, k, k) with odd k up to {MAX_KERNEL_SIZE} and up to {MAX_CHANNELS} channels; "
-        f"got {weight.shape}.",
-    )
-    outputs = weight.shape[0]
-    _require(bias.shape == (outputs,), f"bias must be ({outputs},); got {bias.shape}.")
+    activation, slope = convolution.activation, convolution.slope
     _require(
         activation is None or activation in get_args(Activation),
-        f"activation must be one of {get_args(Activation)} or None; got {activation!r}.",
+        f"activation must be one of {', '.join(get_args(Activation))} or None; got {brief(activation)}.",
     )
+    outputs = _check_weight(convolution.weight)
+    _check_array("bias", convolution.bias, (outputs,))
     expected = {"leaky_relu": (1,), "prelu": (outputs,)}.get(activation or "")
-    actual = None if slope is None else slope.shape
-    _require(actual == expected, f"slope must be {expected} for {activation}; got {actual}.")
+    if expected is None:
+        _require(slope is None, f"slope must be None for the activation {activation}; it is not.")
+    else:
+        _check_array("slope", slope, expected)
+
+
+def _check_weight(weight: Any) -> int:
+    """Its output channels."""
+    _check_array("weight", weight)
+    outputs, inputs, height, width = weight.shape if weight.ndim == 4 else (0, 0, 0, 0)
+    _require(
+        1 <= inputs <= MAX_CHANNELS
+        and 1 <= outputs <= MAX_CHANNELS
+        and 1 <= height == width <= MAX_KERNEL_SIZE
+        and width % 2 == 1,
+        f"weight must be (out, in, k, k), out and in 1 to {MAX_CHANNELS}, k odd and 1 to {MAX_KERNEL_SIZE}; "
+        f"got {weight.shape}.",
+    )
+    return outputs
+
+
+def _check_array(name: str, array: Any, shape: tuple[int, ...] | None = None) -> None:
+    actual = getattr(array, "dtype", type(array).__name__)
+    _require(isinstance(array, np.ndarray) and actual == np.float32, f"{name} must be float32; got {actual}.")
+    _require(shape in (None, array.shape), f"{name} must be of shape {shape}; got {array.shape}.")
+    _require(bool(np.isfinite(array).all()), f"{name} must be finite; it holds NaN or infinity.")
 
 
 def _check_network(network: LRNetwork) -> None:
-    r, convolutions = network.upscale_factor, network.convolutions
+    r, skip, metadata = network.upscale_factor, network.skip, network.metadata
     _require(
         type(r) is int and 1 <= r <= MAX_UPSCALE_FACTOR,
-        f"upscale_factor must be an integer from 1 to {MAX_UPSCALE_FACTOR}; got {r!r}.",
+        f"upscale_factor must be an integer from 1 to {MAX_UPSCALE_FACTOR}; got {brief(r)}.",
     )
     _require(
-        1 <= len(convolutions) <= MAX_CONVOLUTIONS,
-        f"convolutions must be 1 to {MAX_CONVOLUTIONS}; got {len(convolutions)}.",
+        skip is None or skip in get_args(Skip),
+        f"skip must be one of {', '.join(get_args(Skip))} or None; got {brief(skip)}.",
     )
-    _require(
-        network.skip is None or network.skip in get_args(Skip),
-        f"skip must be one of {get_args(Skip)} or None; got {network.skip!r}.",
-    )
-    width = network.channels
+    _require(isinstance(metadata, Mapping), f"metadata must be a mapping; got a {type(metadata).__name__}.")
+    _check_chain(network.convolutions, r)
+    _require(network.radius <= MAX_RADIUS, f"the radius must be at most {MAX_RADIUS}; got {network.radius}.")
+
+
+def _check_chain(convolutions: tuple[Convolution, ...], upscale_factor: int) -> None:
+    number = len(convolutions)
+    _require(1 <= number <= MAX_CONVOLUTIONS, f"convolutions must be 1 to {MAX_CONVOLUTIONS}; got {number}.")
+    given = channels = convolutions[0].weight.shape[1]
     for index, convolution in enumerate(convolutions):
-        taken = convolution.weight.shape[1]
-        _require(taken == width, f"convolution {index} must take the {width} channels it is given; it takes {taken}.")
-        width = convolution.weight.shape[0]
+        outputs, inputs, *_ = convolution.weight.shape
+        _require(
+            inputs == given,
+            f"convolution {index} must take {given} channels, what it is given; got {inputs}.",
+        )
+        given = outputs
+    expected = channels * upscale_factor**2
     _require(
-        width == network.channels * r**2,
-        f"the last convolution must give channels * r**2 = {network.channels * r**2} channels; it gives {width}.",
+        given == expected, f"the last convolution must give {expected} channels, r**2 a channel; got {given}."
     )
