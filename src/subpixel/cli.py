@@ -200,6 +200,8 @@ def train(
             command=shlex.join(["subpixel", *sys.argv[1:]]),
             report=report,
         )
+    if network is None:
+        return  # one of several processes, not the first
     (*_, stage) = network.metadata["training"]
     print(f"{out}: validation PSNR {stage['validation_psnr']:.3f} dB")
 

@@ -33,7 +33,7 @@ def run(
     resume: bool = False,
     command: str = "",
     report: Callable[[Progress], None] = lambda _: None,
-) -> LRNetwork:
+) -> LRNetwork | None:
     """Train a model on folders of images and save it as an LR network.
 
     On a GPU where there is one; with several devices, one process each, started by Lightning Fabric.
@@ -48,11 +48,17 @@ def run(
         devices: how many.
         resume: go on from the checkpoint where it exists.
         command: what to record as the command that made the network.
-        report: called with the progress.
+        report: called with the progress, in the first process.
+
+    Returns:
+        The network in the first process, None in the others.
 
     Raises:
-        ValueError: a folder without images, or images too small; a checkpoint of another recipe.
+        ValueError: a folder without images, or images too small; a checkpoint of another recipe; an earlier
+            run's files in the way.
     """
+    checkpoint = out.with_suffix(".checkpoint")
+    _check_output(out, checkpoint, resume)
     fabric = Fabric(devices=devices, precision="bf16-mixed" if precision == "bf16" else "32-true")
     fabric.launch()
     fabric.seed_everything(recipe.seed, verbose=False)
@@ -66,10 +72,12 @@ def run(
         training,
         validation,
         fabric=fabric,
-        checkpoint=out.with_suffix(".checkpoint"),
+        checkpoint=checkpoint,
         resume=resume,
-        report=report,
+        report=report if fabric.is_global_zero else lambda _: None,
     )
+    if not fabric.is_global_zero:
+        return None
     stage: dict[str, Any] = {
         "command": command,
         "seed": recipe.seed,
@@ -81,6 +89,16 @@ def run(
     }
     earlier = [] if start is None else list(start.metadata.get("training", []))
     network = replace(trained.lr_network(), metadata={"name": out.stem, "training": [*earlier, stage]})
-    if fabric.is_global_zero:
-        network.save(out)
+    network.save(out)
     return network
+
+
+def _check_output(out: Path, checkpoint: Path, resume: bool) -> None:
+    """Refuse now what would be refused, or lost, after hours."""
+    if not out.parent.is_dir():
+        raise ValueError(f"the output's folder must exist; got {out}. Make {out.parent} first.")
+    for existing in (out, checkpoint):
+        if existing.exists() and not resume:
+            raise ValueError(
+                f"an earlier run must not be lost; {existing} exists. Resume it, or name another output."
+            )

@@ -1,0 +1,94 @@
+"""`subpixel train`: from folders of images to a network that loads, with a record of how it was made."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from subpixel import cli
+from subpixel.network import load
+
+FEW = ["--steps", "3", "--batch", "2", "--patch", "8"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos" / "set"
+    folder.mkdir(parents=True)
+    for index in range(3):
+        rows, columns = np.mgrid[:48, :60]
+        wave = 127 + 100 * np.sin(rows / (3 + index)) * np.cos(columns / 4)
+        Image.fromarray(wave.astype(np.uint8)).convert("RGB").save(folder / f"{index}.png")
+    return tmp_path / "photos"
+
+
+def subpixel(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr("sys.argv", ["subpixel", *map(str, arguments)])
+    with pytest.raises(SystemExit) as done:
+        cli.main()
+    return int(done.value.code or 0)
+
+
+def test_a_network_is_trained_and_says_how(photos, tmp_path, monkeypatch, capsys) -> None:
+    """The file loads under its name and holds the command, the seed, the data and the versions."""
+    out = tmp_path / "mine.safetensors"
+    assert subpixel(monkeypatch, "train", "espcn", "--scale", 2, "--data", photos, "--out", out, *FEW) == 0
+    network = load(out)
+    assert (network.name, network.upscale_factor, network.parameters) == ("mine", 2, 21284)
+    (stage,) = network.metadata["training"]
+    assert stage["command"].startswith("subpixel train espcn --scale 2")
+    assert stage["seed"] == 0
+    assert stage["data"] == {"set": 3}
+    assert set(stage["versions"]) == {"torch", "pytorch-optimizer"}
+    assert f"{stage['validation_psnr']:.3f} dB" in capsys.readouterr().out
+
+
+def test_a_network_starts_from_another(photos, tmp_path, monkeypatch) -> None:
+    """Its record goes on from the other's."""
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    assert subpixel(monkeypatch, "train", "espcn", "--data", photos, "--out", first, *FEW) == 0
+    start = ("--start", first, "--learning-rate", "1e-9")
+    assert subpixel(monkeypatch, "train", "espcn", "--data", photos, "--out", second, *start, *FEW) == 0
+    assert len(load(second).metadata["training"]) == 2
+    np.testing.assert_allclose(
+        load(second).convolutions[1].weight, load(first).convolutions[1].weight, rtol=0, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--data", "{empty}", "--out", "{tmp}/a.safetensors"], "which holds none"),
+        (["--data", "{photos}", "--out", "{tmp}/no/a.safetensors"], "folder must exist"),
+        (["--data", "{photos}", "--out", "{tmp}/taken.safetensors"], "must not be lost"),
+        (["--data", "{photos}", "--out", "{tmp}/a.safetensors", "--patch", "900"], "smaller patch"),
+        (["--data", "{photos}", "--out", "{tmp}/a.safetensors", "--start", "nothing"], "an existing file"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line(
+    photos, tmp_path, monkeypatch, capsys, arguments, complaint
+) -> None:
+    """Refused before a step is taken, with one line and status 1; nothing is written."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "taken.safetensors").write_bytes(b"precious")
+    before = sorted(tmp_path.rglob("*"))
+    places = {"empty": tmp_path / "empty", "tmp": tmp_path, "photos": photos}
+    assert subpixel(monkeypatch, "train", "espcn", *(a.format(**places) for a in arguments)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert complaint in line
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_evaluate_prints_the_table(photos, tmp_path, monkeypatch, capsys) -> None:
+    """An image a row and the mean, for people and for machines."""
+    out = tmp_path / "mine.safetensors"
+    subpixel(monkeypatch, "train", "espcn", "--data", photos, "--out", out, *FEW)
+    capsys.readouterr()
+    assert subpixel(monkeypatch, "evaluate", out, "--data", photos / "set", "--json") == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    assert [row["image"] for row in result["images"]] == ["0.png", "1.png", "2.png"]
+    assert result["mean"]["PSNR"] == pytest.approx(np.mean([r["PSNR"] for r in result["images"]]), abs=1e-3)
+    assert subpixel(monkeypatch, "evaluate", out, "--data", photos / "set") == 0
+    assert "bicubic" in capsys.readouterr().out
