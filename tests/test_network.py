@@ -178,6 +178,7 @@ SPOILT: dict[str, tuple[Callable[[Tensors, Description], None], str]] = {
     "no bias": (without("convolutions.0.bias"), "convolution 0: bias must be float32"),
     "a tensor too many": (tensor("x" * 10_000, filled((1,))), "every tensor must belong to a convolution"),
     "an unknown activation": (field("activations", ["gelu", None]), "activation must be one of"),
+    "one at the end": (field("activations", ["prelu", "tanh"]), "last convolution must have no activation"),
     "an activation that is a list": (field("activations", [[], None]), "activation must be one of"),
     "a novel for an activation": (field("activations", ["x" * 10**6, None]), "activation must be one of"),
     "activations that are no list": (field("activations", "prelu"), "a list of activations"),

@@ -77,7 +77,7 @@ class LRNetwork:
     Attributes:
         upscale_factor: r; the last convolution has channels * r**2 outputs, channel-major as PyTorch's
             `pixel_shuffle`.
-        convolutions: at least one, each fed by the one before.
+        convolutions: at least one, each fed by the one before; the last has no activation.
         skip: the image itself, enlarged and added before the shuffle; None for no skip.
         metadata: what is known about the network: name, how it was trained, what it was measured to reach.
 
@@ -351,6 +351,8 @@ def _check_chain(convolutions: tuple[Convolution, ...], upscale_factor: int) -> 
             f"convolution {index} must take {given} channels, what it is given; got {inputs}.",
         )
         given = outputs
+    activation = convolutions[-1].activation
+    _require(activation is None, f"the last convolution must have no activation; got {activation}.")
     expected = channels * upscale_factor**2
     _require(
         given == expected, f"the last convolution must give {expected} channels, r**2 a channel; got {given}."

@@ -10,6 +10,7 @@ from typing import Literal, Protocol, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from subpixel.extras import needing
 from subpixel.network import LRNetwork
 
 Name = Literal["openvino", "onnxruntime", "torch"]
@@ -104,14 +105,8 @@ def _fastest(network: LRNetwork, precision: Precision | None, threads: int | Non
 
 
 def _build(name: Name, network: LRNetwork, precision: Precision | None, threads: int | None) -> Engine:
-    try:
+    with needing(name):
         module = import_module(f"subpixel.engines.{name}")
-    except ModuleNotFoundError as error:
-        package = "subpixel" if name == "openvino" else f"subpixel[{name}]"
-        raise ModuleNotFoundError(
-            f"the engine {name!r} must be installed; {error.name} is missing. Run: pip install '{package}'.",
-            name=error.name,
-        ) from error
     return cast(Engine, getattr(module, _CLASSES[name])(network, precision, threads))
 
 
