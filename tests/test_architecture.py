@@ -69,8 +69,10 @@ def imports(tree: ast.Module) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from names
+            if not all(name.removeprefix("subpixel.") in MODULES for name in names):
+                yield node.module or ""
 
 
 def within(name: str, allowed: set[str]) -> bool:

@@ -67,10 +67,11 @@ def spread_under(colours: Planes, alpha: Planes, reach: int) -> Planes:
     peak = _local_maximum(alpha, 2)[inner]
     share = np.divide(alpha[inner], peak, out=np.zeros_like(peak), where=peak > 0)
     share[~visible] = 1
-    return colours[inner] * share + means[:-1] * (1 - share)
+    spread: Planes = colours[inner] * share + means[:-1] * (1 - share)
+    return spread
 
 
-def _mix(matrix: NDArray[np.float64], planes: Planes) -> Planes:
+def _mix(matrix: NDArray[np.floating], planes: Planes) -> Planes:
     mixed: Planes = matrix.astype(np.float32) @ planes.reshape(len(planes), -1)
     return mixed.reshape(planes.shape)
 

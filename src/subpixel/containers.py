@@ -1,0 +1,129 @@
+"""The segments and chunks of JPEG, PNG and WebP files that libvips drops or rewrites, put in as they are."""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from subpixel import exif, formats
+from subpixel.formats import Format
+
+# PNG chunks that say how colours are meant and when the picture was made.
+PNG_CHUNKS = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tIME")
+JPEG_COMMENT = 0xFE
+
+BLOCK = 2**20
+
+
+def extras(path: Path, file_format: Format) -> bytes:
+    """What a file has besides what libvips keeps, to be put into a file of the same format."""
+    with path.open("rb") as file:
+        if file_format == formats.PNG:
+            return b"".join(raw for kind, raw in _png_chunks(file) if kind in PNG_CHUNKS)
+        if file_format == formats.JPEG:
+            return b"".join(raw for marker, raw in _jpeg_segments(file) if marker == JPEG_COMMENT)
+    return b""
+
+
+def embed(
+    path: Path, file_format: Format, exif_data: bytes | None, more: bytes, size: tuple[int, int], alpha: bool
+) -> bool:
+    """Put EXIF and extras into an image file that has none, in place.
+
+    Args:
+        path: the file.
+        file_format: its format.
+        exif_data: EXIF without any prefix, or None.
+        more: the `extras` of a file of the same format.
+        size: width and height of the image in the file.
+        alpha: whether it has opacity.
+
+    Returns:
+        Whether there was a place for EXIF.
+    """
+    if file_format == formats.PNG:
+        chunk = b"" if exif_data is None else _png_chunk(b"eXIf", exif_data)
+        _insert(path, 33, more + chunk)  # behind the signature and IHDR
+    elif file_format == formats.JPEG:
+        if exif_data is not None and len(exif_data) > 65527:
+            return False
+        segment = b"" if exif_data is None else _jpeg_segment(0xE1, b"Exif\0\0" + exif_data)
+        _insert(path, _behind_jfif(path), segment + more)
+    elif file_format == formats.WEBP and exif_data is not None:
+        _embed_in_webp(path, exif_data, size, alpha)
+    elif file_format == formats.TIFF and exif_data is not None:
+        return exif.add_to_tiff(path, exif_data)
+    return True
+
+
+def _png_chunks(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """The small chunks before the pixels."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"IDAT":
+            return
+        if length > BLOCK:
+            file.seek(length + 4, os.SEEK_CUR)
+        else:
+            yield kind, head + file.read(length + 4)
+
+
+def _png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _jpeg_segments(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The segments before the pixels."""
+    file.seek(2)
+    while len(head := file.read(4)) == 4:
+        mark, marker, length = struct.unpack(">BBH", head)
+        if mark != 0xFF or marker == 0xDA:
+            return
+        yield marker, head + file.read(length - 2)
+
+
+def _jpeg_segment(marker: int, data: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
+
+
+def _behind_jfif(path: Path) -> int:
+    with path.open("rb") as file:
+        marker, raw = next(_jpeg_segments(file))
+    return 2 + (len(raw) if marker == 0xE0 else 0)
+
+
+def _embed_in_webp(path: Path, exif_data: bytes, size: tuple[int, int], alpha: bool) -> None:
+    """Append an EXIF chunk, and announce it in the VP8X chunk, which a plain file has not yet."""
+    with path.open("rb") as file:
+        plain = file.read(16)[12:] != b"VP8X"
+    if plain:
+        sides = b"".join((side - 1).to_bytes(3, "little") for side in size)
+        _insert(path, 12, b"VP8X" + struct.pack("<II", 10, 0x10 if alpha else 0) + sides)
+    with path.open("r+b") as file:
+        file.seek(20)
+        flags = file.read(1)[0]
+        file.seek(20)
+        file.write(bytes([flags | 0x08]))
+        file.seek(0, os.SEEK_END)
+        file.write(b"EXIF" + struct.pack("<I", len(exif_data)) + exif_data + b"\0" * (len(exif_data) % 2))
+        length = file.tell() - 8
+        file.seek(4)
+        file.write(struct.pack("<I", length))
+
+
+def _insert(path: Path, at: int, data: bytes) -> None:
+    """Insert into a file, in place, moving the rest a block at a time from its end."""
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        while data and end > at:
+            start = max(at, end - BLOCK)
+            file.seek(start)
+            block = file.read(end - start)
+            file.seek(start + len(data))
+            file.write(block)
+            end = start
+        file.seek(at)
+        file.write(data)

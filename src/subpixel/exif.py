@@ -1,0 +1,228 @@
+"""EXIF and TIFF tags kept as they are, but for what enlarging changes.
+
+libvips rewrites EXIF and drops the tags that it does not know, and drops most tags of TIFF files. EXIF is
+itself a TIFF structure: a header, then directories (IFD) of entries of 12 bytes. All of it is untrusted.
+
+References: TIFF 6.0, section 2; Exif 2.32, section 4.6.
+"""
+
+import mmap
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Union
+
+EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
+ORIENTATION = 0x0112
+WIDTHS = (0x0100, 0xA002)  # ImageWidth, PixelXDimension
+HEIGHTS = (0x0101, 0xA003)
+THUMBNAIL, THUMBNAIL_LENGTH = 0x0201, 0x0202
+
+# The tags of a TIFF file that tell of the picture, not of how the file stores it.
+DESCRIPTIVE = {
+    0x010D, 0x010E, 0x010F, 0x0110, 0x011D, 0x0131, 0x0132, 0x013B, 0x013C,  # DocumentName ... HostComputer
+    0x4746, 0x4749,  # Rating, RatingPercent
+    0x8298, EXIF_IFD, GPS_IFD,
+    0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F,  # XPTitle ... XPSubject
+    0xC614, 0xC62F,  # UniqueCameraModel, CameraSerialNumber
+}  # fmt: skip
+
+MAX_BYTES = 2**26  # entries may overlap, and so could ask for more than the file has
+
+_POINTERS = (EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD)
+_UNITS = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 4,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 4,
+    11: 4,
+    12: 8,
+}  # bytes that swap together
+_RATIONALS = (5, 10)
+
+
+class Entry(NamedTuple):
+    """An entry: TIFF's type, the number of values, and the values in little-endian order."""
+
+    kind: int
+    number: int
+    values: bytes
+
+
+Ifd = dict[int, Union[Entry, "Ifd"]]
+
+
+def corrected(exif: bytes, width: int, height: int) -> bytes:
+    """EXIF of an upright picture of a new size, without thumbnail; all other bytes as they were.
+
+    Raises:
+        ValueError: it is broken.
+    """
+    data = bytearray(exif)
+    try:
+        order, first = _header(data)
+        for tag, at in _entries(data, first, order):
+            _correct(data, at, tag, order, width, height)
+            if tag == EXIF_IFD:
+                (pointer,) = struct.unpack_from(order + "I", data, at + 8)
+                for inner, inner_at in _entries(data, pointer, order):
+                    _correct(data, inner_at, inner, order, width, height)
+        _remove_thumbnail(data, first, order)
+    except struct.error as error:
+        raise ValueError("EXIF must not point beyond its end.") from error
+    return bytes(data)
+
+
+def from_tiff(path: Path) -> bytes | None:
+    """What a TIFF file tells of its picture, as EXIF; None where it tells nothing, or is a BigTIFF.
+
+    Raises:
+        ValueError: its first directory is broken.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if data[:4] not in (b"II*\0", b"MM\0*"):
+            return None
+        ifd = {tag: value for tag, value in _parse(data).items() if tag in DESCRIPTIVE}
+    return b"II*\0\x08\0\0\0" + _serialised(ifd, 8) if ifd else None
+
+
+def add_to_tiff(path: Path, exif: bytes) -> bool:
+    """Add to a TIFF file what EXIF tells of the picture and the file does not; False if it is a BigTIFF.
+
+    The file's first directory is written anew, at its end.
+    """
+    told = {tag: value for tag, value in _parse(exif).items() if tag in DESCRIPTIVE}
+    with path.open("r+b") as file:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            if data[:4] != b"II*\0":
+                return False
+            ifd, following, end = _parse(data), _following(data), len(data) + len(data) % 2
+        file.seek(4)
+        file.write(struct.pack("<I", end))
+        file.seek(end)
+        file.write(_serialised({**told, **ifd}, end, following))
+    return True
+
+
+def of_resolution(pixels_per_mm: float) -> bytes:
+    """EXIF that tells a resolution and nothing else, for the formats that have no other place for it."""
+    rational = struct.pack("<II", round(pixels_per_mm * 25400), 1000)
+    dots = Entry(5, 1, rational)
+    return b"II*\0\x08\0\0\0" + _serialised({0x011A: dots, 0x011B: dots, 0x0128: Entry(3, 1, b"\2\0")}, 8)
+
+
+def corrected_xmp(xmp: bytes, width: int, height: int) -> bytes:
+    """XMP whose copies of EXIF's orientation and sizes are right for an upright picture of a new size.
+
+    Example:
+        >>> corrected_xmp(b'<x tiff:Orientation="6" exif:PixelXDimension="90"/>', 180, 120)
+        b'<x tiff:Orientation="1" exif:PixelXDimension="180"/>'
+    """
+    for names, value in (
+        (b"tiff:Orientation", 1),
+        (b"tiff:ImageWidth|exif:PixelXDimension", width),
+        (b"tiff:ImageLength|exif:PixelYDimension", height),
+    ):
+        xmp = re.sub(rb"((?:%b)(?:=[\"']|>))\d+" % names, rb"\g<1>%d" % value, xmp)
+    return xmp
+
+
+def _header(data: bytes | bytearray | mmap.mmap) -> tuple[str, int]:
+    """The byte order, as `struct` writes it, and where the first directory is."""
+    orders = {b"II": "<", b"MM": ">"}
+    if bytes(data[:2]) not in orders:
+        raise ValueError(f"EXIF must start with II or MM; got {bytes(data[:2])!r}.")
+    order = orders[bytes(data[:2])]
+    return order, struct.unpack_from(order + "I", data, 4)[0]
+
+
+def _entries(data: bytes | bytearray | mmap.mmap, ifd: int, order: str) -> Iterator[tuple[int, int]]:
+    """The tag and the place of each entry."""
+    (count,) = struct.unpack_from(order + "H", data, ifd)
+    for at in range(ifd + 2, ifd + 2 + 12 * count, 12):
+        yield struct.unpack_from(order + "H", data, at)[0], at
+
+
+def _correct(data: bytearray, at: int, tag: int, order: str, width: int, height: int) -> None:
+    if tag == ORIENTATION:
+        struct.pack_into(order + "HIHH", data, at + 2, 3, 1, 1, 0)
+    elif tag in WIDTHS:
+        struct.pack_into(order + "HII", data, at + 2, 4, 1, width)
+    elif tag in HEIGHTS:
+        struct.pack_into(order + "HII", data, at + 2, 4, 1, height)
+
+
+def _remove_thumbnail(data: bytearray, first: int, order: str) -> None:
+    """Blank the second directory's JPEG, and unlink the directory."""
+    link = first + 2 + 12 * struct.unpack_from(order + "H", data, first)[0]
+    (second,) = struct.unpack_from(order + "I", data, link)
+    if second:
+        fields = dict(_entries(data, second, order))
+        if THUMBNAIL in fields and THUMBNAIL_LENGTH in fields:
+            start, length = (
+                struct.unpack_from(order + "I", data, fields[tag] + 8)[0]
+                for tag in (THUMBNAIL, THUMBNAIL_LENGTH)
+            )
+            data[start : start + length] = bytes(len(data[start : start + length]))
+        struct.pack_into(order + "I", data, link, 0)
+
+
+def _parse(data: bytes | mmap.mmap) -> Ifd:
+    order, first = _header(data)
+    try:
+        return _directory(data, first, order, depth=2, budget=[MAX_BYTES])
+    except struct.error as error:
+        raise ValueError("TIFF tags must not point beyond the end of the file.") from error
+
+
+def _directory(data: bytes | mmap.mmap, ifd: int, order: str, depth: int, budget: list[int]) -> Ifd:
+    directory: Ifd = {}
+    for tag, at in _entries(data, ifd, order):
+        kind, count, pointer = struct.unpack_from(order + "HII", data, at + 2)
+        if tag in _POINTERS and depth:
+            directory[tag] = _directory(data, pointer, order, depth - 1, budget)
+        elif kind in _UNITS:
+            length = count * _UNITS[kind] * (2 if kind in _RATIONALS else 1)
+            start = at + 8 if length <= 4 else pointer
+            budget[0] -= length
+            if budget[0] < 0 or start + length > len(data):
+                raise ValueError("TIFF tags must be of a reasonable size and lie within the file.")
+            directory[tag] = Entry(kind, count, _little(data[start : start + length], _UNITS[kind], order))
+    return directory
+
+
+def _little(values: bytes, unit: int, order: str) -> bytes:
+    if order == "<" or unit == 1:
+        return values
+    return b"".join(values[i : i + unit][::-1] for i in range(0, len(values), unit))
+
+
+def _following(data: mmap.mmap) -> int:
+    """Where the directory after the first is; 0 for none."""
+    order, first = _header(data)
+    link = first + 2 + 12 * struct.unpack_from(order + "H", data, first)[0]
+    following: int = struct.unpack_from(order + "I", data, link)[0]
+    return following
+
+
+def _serialised(ifd: Ifd, position: int, following: int = 0) -> bytes:
+    """A little-endian directory for this position in a file, its values behind it."""
+    fields, behind = [struct.pack("<H", len(ifd))], b""
+    for tag, value in sorted(ifd.items()):
+        place = position + 6 + 12 * len(ifd) + len(behind)
+        if isinstance(value, dict):
+            fields.append(struct.pack("<HHII", tag, 4, 1, place))
+            behind += _serialised(value, place)
+        elif len(value.values) <= 4:
+            fields.append(struct.pack("<HHI4s", tag, value.kind, value.number, value.values))
+        else:
+            fields.append(struct.pack("<HHII", tag, value.kind, value.number, place))
+            behind += value.values + b"\0" * (len(value.values) % 2)
+    return b"".join([*fields, struct.pack("<I", following), behind])

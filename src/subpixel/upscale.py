@@ -1,0 +1,231 @@
+"""Images through networks: the factors that reach a size, arrays, PIL images and files."""
+
+from collections.abc import Callable
+from itertools import combinations_with_replacement
+from math import ceil, log2, prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subpixel import engines
+from subpixel.network import LRNetwork, bicubic, load, shipped
+from subpixel.raster import Layout, Raster
+from subpixel.tiles import Stage, enlarge
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from subpixel.images import Picture, Written
+
+Pixels = NDArray[Any]
+Factors = tuple[int, ...]
+Size = tuple[int, int]
+Progress = Callable[[float], object]
+AnyImage = TypeVar("AnyImage", Pixels, "Image")
+
+FAMILY = "espcn-x"
+
+_DTYPES = ("uint8", "uint16", "float32", "float64")
+_ARRAYS = {1: Layout("grey"), 2: Layout("grey", True), 3: Layout("rgb"), 4: Layout("rgb", True)}
+_PIL_LAYOUTS = {
+    "L": Layout("grey"),
+    "I;16": Layout("grey"),
+    "LA": Layout("grey", True),
+    "RGB": Layout("rgb"),
+    "RGBA": Layout("rgb", True),
+    "CMYK": Layout("cmyk"),
+}
+
+
+class Upscaler:
+    """Enlarges planes, images and image files by a network.
+
+    Luma goes through the network; chroma and opacity through bicubic interpolation, as an LR convolution.
+    Work is done in tiles, and the tiles together are exactly the whole.
+
+    Args:
+        network: a shipped name, a safetensors file, or an LR network; None takes the shipped ESPCN of the
+            scale that is asked for.
+        engine: "openvino", "onnxruntime", "torch", or "auto" for the fastest that works here.
+        precision: "f32", "bf16", or "auto": bf16 where the processor has it, but only for 8-bit images.
+
+    Raises:
+        ValueError: no such network.
+
+    Example:
+        >>> from subpixel.network import bicubic
+        >>> Upscaler(bicubic(2)).image(np.full((4, 6, 3), 200, np.uint8)).shape
+        (8, 12, 3)
+    """
+
+    def __init__(
+        self,
+        network: str | Path | LRNetwork | None = None,
+        engine: engines.Name | Literal["auto"] = "auto",
+        precision: engines.Precision | Literal["auto"] = "auto",
+    ) -> None:
+        if isinstance(network, str | Path):
+            network = load(network)
+        self._network = network
+        self._factors = _shipped_factors() if network is None else (network.upscale_factor,)
+        self._engine = engine
+        self._precision = precision
+        self._stages: dict[tuple[int, bool], Stage] = {}
+
+    def plane(self, plane: Pixels, scale: int | None = None) -> Pixels:
+        """Enlarge a plane of Y as it stands, in studio range.
+
+        Args:
+            plane: (height, width), uint8, uint16, or floats in 0..1.
+            scale: the factor; None for the network's own, or 2.
+
+        Returns:
+            (scale * height, scale * width) of the same type; integers are rounded, all is clipped.
+
+        Example:
+            >>> from subpixel.network import bicubic
+            >>> Upscaler(bicubic(3)).plane(np.full((1, 2), 235, np.uint8))[0]
+            array([235, 235, 235, 235, 235, 235], dtype=uint8)
+        """
+        _check_pixels(plane, plane.ndim == 2)
+        return self._array(plane[..., None], Layout("y"), scale)[..., 0]
+
+    def image(self, image: AnyImage, scale: int | None = None) -> AnyImage:
+        """Enlarge an image; what goes in comes out: an array of the same type, or a PIL image.
+
+        Args:
+            image: (height, width) or (height, width, bands), uint8, uint16, or floats in 0..1; the bands are
+                1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha). Or a PIL image of 8 bits, or grey of 16.
+            scale: the factor; None for the network's own, or 2.
+        """
+        if not isinstance(image, np.ndarray):
+            return self._pil(image, scale)
+        _check_pixels(image, image.ndim == 2 or (image.ndim == 3 and image.shape[2] in _ARRAYS))
+        pixels = np.atleast_3d(image)
+        enlarged = self._array(pixels, _ARRAYS[pixels.shape[2]], scale)
+        return enlarged.reshape(*enlarged.shape[:2], *image.shape[2:])
+
+    def file(
+        self,
+        source: str | Path,
+        destination: str | Path,
+        *,
+        scale: int | None = None,
+        size: tuple[int | None, int | None] | None = None,
+        quality: int | None = None,
+        progress: Progress | None = None,
+    ) -> "Written":
+        """Enlarge an image file of any size, in bounded memory, with all that it carries.
+
+        Args:
+            source: PNG, JPEG, WebP, TIFF, AVIF or GIF.
+            destination: its suffix says the format; it is replaced if it exists, whole or not at all.
+            scale: the factor; None for the network's own, or 2.
+            size: the width and height to reach instead: by the next factors up, then a resampling down. One
+                of them may be None, to keep the proportions.
+            quality: 1 to 100 for formats that are lossy.
+            progress: told the fraction done, in 0..1.
+
+        Returns:
+            What was written, and what its format could not hold.
+
+        Raises:
+            ValueError: the source is no image that can be kept whole, or the destination cannot hold it.
+            OSError: a file cannot be read or written.
+        """
+        from subpixel import images  # noqa: PLC0415 (arrays need no image library)
+
+        source, destination = Path(source), Path(destination)
+        picture = images.read(source)
+        target = None if size is None else _proportional(size, picture.width, picture.height)
+        factors = (self._factor(scale),) if target is None else self._reaching(target, picture)
+        dtype = images.dtype_for(picture, destination)
+        pages = [self._enlarge(picture.page(index), factors, dtype) for index in range(picture.pages)]
+        return images.write(destination, pages, picture, size=target, quality=quality, progress=progress)
+
+    def _array(self, pixels: Pixels, layout: Layout, scale: int | None) -> Pixels:
+        height, width, _ = pixels.shape
+        raster = Raster(width, height, layout, pixels.dtype, [pixels])
+        return np.concatenate([*self._enlarge(raster, (self._factor(scale),), pixels.dtype).strips])
+
+    def _enlarge(self, raster: Raster, factors: Factors, dtype: np.dtype[Any]) -> Raster:
+        """Enlarge by one factor after the other, rounding once."""
+        exact = dtype != np.uint8
+        for r in factors[:-1]:
+            raster = enlarge(raster, self._stage(r, exact), np.dtype(np.float32))
+        for r in factors[-1:]:
+            raster = enlarge(raster, self._stage(r, exact), dtype)
+        return raster
+
+    def _stage(self, factor: int, exact: bool) -> Stage:
+        if (factor, exact) not in self._stages:
+            network = self._network or load(f"{FAMILY}{factor}")
+            precision = "f32" if exact and self._precision == "auto" else self._precision
+            self._stages[factor, exact] = Stage(
+                network,
+                engines.create(network, self._engine, precision),
+                engines.create(bicubic(factor), self._engine, "f32"),
+            )
+        return self._stages[factor, exact]
+
+    def _factor(self, scale: int | None) -> int:
+        if scale is None:
+            return self._factors[0]
+        if scale not in self._factors:
+            raise ValueError(f"scale must be {', '.join(map(str, self._factors))}; got {scale}.")
+        return scale
+
+    def _reaching(self, size: Size, picture: "Picture") -> Factors:
+        """The factors, small first, with the least product that reaches a size; none if it is no larger."""
+        needed = max(size[0] / picture.width, size[1] / picture.height)
+        most = max(0, ceil(log2(needed)))
+        chains = (c for count in range(most + 1) for c in combinations_with_replacement(self._factors, count))
+        return min((prod(chain), len(chain), chain) for chain in chains if prod(chain) >= needed)[2]
+
+    def _pil(self, image: "Image", scale: int | None) -> "Image":
+        import PIL.Image  # noqa: PLC0415 (installed where such an image comes from)
+
+        if not isinstance(image, PIL.Image.Image):
+            raise TypeError(f"an image must be a NumPy array or a PIL image; got {type(image).__name__}.")
+        image = _plain(image)
+        if image.mode not in _PIL_LAYOUTS:
+            raise ValueError(
+                f"a PIL image must be of mode {', '.join(_PIL_LAYOUTS)}, 1 or P; got {image.mode}."
+            )
+        pixels = np.atleast_3d(np.asarray(image))
+        enlarged = self._array(pixels, _PIL_LAYOUTS[image.mode], scale)
+        result = PIL.Image.fromarray(enlarged.squeeze(-1) if enlarged.shape[2] == 1 else enlarged, image.mode)
+        result.info = dict(image.info)
+        return result
+
+
+def _plain(image: "Image") -> "Image":
+    """One value a band instead of a palette or bits."""
+    if image.mode == "P":
+        return image.convert("RGBA" if "transparency" in image.info else "RGB")
+    return image.convert("L") if image.mode == "1" else image
+
+
+def _shipped_factors() -> Factors:
+    return tuple(sorted(int(name.removeprefix(FAMILY)) for name in shipped() if name.startswith(FAMILY)))
+
+
+def _proportional(size: tuple[int | None, int | None], width: int, height: int) -> Size:
+    """The size with what is missing in proportion."""
+    to_width, to_height = size
+    if to_width is None and to_height is None:
+        raise ValueError("size must say a width or a height; got neither.")
+    return (
+        to_width or max(1, round(width * (to_height or 0) / height)),
+        to_height or max(1, round(height * (to_width or 0) / width)),
+    )
+
+
+def _check_pixels(pixels: Pixels, fits: bool) -> None:
+    if not fits or pixels.size == 0 or pixels.dtype.name not in _DTYPES:
+        raise ValueError(
+            "pixels must be (height, width), or an image's (height, width, 1 to 4 bands), of "
+            f"{', '.join(_DTYPES)}; got {pixels.shape} of {pixels.dtype}."
+        )
