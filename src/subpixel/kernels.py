@@ -11,6 +11,7 @@ for a convolution, and the phases of a channel side by side, channel c * r**d + 
 for them.
 """
 
+import sys
 from collections.abc import Sequence
 from itertools import product
 from math import prod
@@ -101,7 +102,7 @@ def lr_to_transposed(weight: ArrayT, upscale_factor: IntOrInts, *, groups: int =
     """
     factors = per_axis(upscale_factor, weight.ndim - 2, "upscale_factor")
     _check(weight, groups * prod(factors))
-    xp = array_api_compat.array_namespace(weight)
+    xp = _namespace(weight)
     ndim, taps = len(factors), weight.shape[2:]
     channels = weight.shape[0] // (groups * prod(factors))
     weight = xp.reshape(_reverse(weight), (groups, channels, *factors, weight.shape[1], *taps))
@@ -242,7 +243,7 @@ def lift_conv(weight: ArrayT, upscale_factor: IntOrInts, *, padding: IntOrInts, 
     References: Shi et al. 2016 (arXiv:1609.07009), section 3.
     """
     _check(weight, groups)
-    xp = array_api_compat.array_namespace(weight)
+    xp = _namespace(weight)
     channels, kernel_size = weight.shape[0], weight.shape[2:]
     factors = per_axis(upscale_factor, len(kernel_size), "upscale_factor")
     # Phase a of the HR output is a convolution that strides by r, its kernel shifted by a.
@@ -370,7 +371,7 @@ def _check(weight: Any, divisor: int, geometry: Sequence[Axis] | None = None) ->
 
 def _split(weight: ArrayT, factors: Sequence[int], groups: int) -> ArrayT:
     """Split kernels of K*r taps into phases: (groups * a, b, *(K * r)) to (groups * b * r**d, a, *K)."""
-    xp = array_api_compat.array_namespace(weight)
+    xp = _namespace(weight)
     ndim, channels = len(factors), weight.shape[1]
     taps = [size // factor for size, factor in zip(weight.shape[2:], factors, strict=True)]
     pairs = (size for pair in zip(taps, factors, strict=True) for size in pair)
@@ -387,7 +388,7 @@ def _transpose(weight: ArrayT, groups: int) -> ArrayT:
 
 def _exchange(weight: ArrayT, groups: int) -> ArrayT:
     """Exchange input and output channels within each group, (groups * a, b, *k) to (groups * b, a, *k)."""
-    xp = array_api_compat.array_namespace(weight)
+    xp = _namespace(weight)
     rows, columns, *kernel_size = weight.shape
     weight = xp.reshape(weight, (groups, rows // groups, columns, *kernel_size))
     weight = xp.permute_dims(weight, (0, 2, 1, *range(3, weight.ndim)))
@@ -395,19 +396,21 @@ def _exchange(weight: ArrayT, groups: int) -> ArrayT:
 
 
 def _reverse(weight: ArrayT) -> ArrayT:
-    xp = array_api_compat.array_namespace(weight)
+    xp = _namespace(weight)
     return xp.flip(weight, axis=tuple(range(2, weight.ndim)))
 
 
 def _reorder(weight: ArrayT, rows: int, columns: int) -> ArrayT:
-    xp = array_api_compat.array_namespace(weight)
+    xp = _namespace(weight)
     blocks = xp.reshape(weight, (rows, columns, *weight.shape[1:]))
     return xp.reshape(xp.permute_dims(blocks, (1, 0, *range(2, blocks.ndim))), weight.shape)
 
 
 def _dilate(weight: ArrayT, axis: int, dilation: int) -> ArrayT:
     """Put dilation - 1 zeros between the taps of an axis."""
-    xp = array_api_compat.array_namespace(weight)
+    if dilation == 1:
+        return weight
+    xp = _namespace(weight)
     shape = weight.shape
     cells = _pad(xp.expand_dims(weight, axis=axis + 1), axis + 1, 0, dilation - 1)
     spread = xp.reshape(cells, (*shape[:axis], -1, *shape[axis + 1 :]))
@@ -421,13 +424,24 @@ def _shifts(weight: ArrayT, axis: int, count: int) -> list[ArrayT]:
 
 def _pad(weight: ArrayT, axis: int, low: int, high: int) -> ArrayT:
     """Put zeros in front of an axis and behind it."""
-    xp = array_api_compat.array_namespace(weight)
-    device = array_api_compat.device(weight)
+    if low == high == 0:
+        return weight
+    xp = _namespace(weight)
+    zero = xp.zeros_like(weight[(slice(None),) * axis + (slice(1),)])
     front, behind = (
-        xp.zeros((*weight.shape[:axis], size, *weight.shape[axis + 1 :]), dtype=weight.dtype, device=device)
-        for size in (low, high)
+        xp.broadcast_to(zero, (*weight.shape[:axis], size, *weight.shape[axis + 1 :])) for size in (low, high)
     )
     return xp.concat([front, weight, behind], axis=axis)
+
+
+def _namespace(array: Any) -> Any:
+    """The array API of an array's library."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(array, torch.Tensor):  # torch.compile cannot follow the general way
+        from array_api_compat import torch as namespace  # noqa: PLC0415 (only where PyTorch is)
+
+        return namespace
+    return array_api_compat.array_namespace(array)
 
 
 def _constant(distance: NDArray[np.float64]) -> NDArray[np.float64]:

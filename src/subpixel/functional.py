@@ -1,0 +1,321 @@
+"""Periodic shuffles in any dimension, and transposed convolution computed in low-resolution (LR) space."""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from math import prod
+from typing import Any, Literal, get_args
+
+from subpixel.extras import needing
+from subpixel.geometry import Axis, Form, IntOrInts, axes
+from subpixel.kernels import Phase, transposed_to_lr, transposed_to_phases
+
+with needing("torch"):
+    import torch
+    from torch import Tensor
+    from torch.nn import functional as F  # noqa: N812 (its usual name)
+
+Pads = Sequence[tuple[int, int]]
+Algorithm = Literal["transposed", "aligned", "compact", "split"]
+ForwardForm = Literal["auto"] | Algorithm
+_FORMS = ("auto", *get_args(Algorithm))
+
+_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+def periodic_shuffle(x: Tensor, upscale_factors: Sequence[int]) -> Tensor:
+    """Move phases from channels to space: channel c * r**d + f at n becomes channel c at n * r + f.
+
+    Two equal factors make it PyTorch's `pixel_shuffle`, ONNX's DepthToSpace of mode CRD. The memory format is
+    kept.
+
+    Args:
+        x: (..., c * prod(r), *n).
+        upscale_factors: r of each spatial axis; how many there are says how many axes are spatial.
+
+    Returns:
+        (..., c, *(n * r)).
+
+    Raises:
+        ValueError: too few axes, or channels that are no multiple of prod(r).
+
+    Example:
+        >>> periodic_shuffle(torch.tensor([[1, 3, 5], [2, 4, 6]]), (2,))
+        tensor([[1, 2, 3, 4, 5, 6]])
+
+    References: Shi et al. 2016 (arXiv:1609.05158), equation 4, its channels in PyTorch's order.
+    """
+    factors, ndim = tuple(upscale_factors), len(upscale_factors)
+    channel = x.ndim - ndim - 1
+    if channel < 0 or x.shape[channel] % prod(factors):
+        expected = f"(..., c * {prod(factors)}, and {ndim} spatial axes)"
+        raise ValueError(f"x must be {expected} for the factors {factors}; got {tuple(x.shape)}.")
+    if _exports_depth_to_space(factors):
+        return F.pixel_shuffle(x, factors[0])
+    pixels = ((channel + 1 + ndim + i, channel + 1 + i) for i in range(ndim))
+    return _regroup(_unflatten(x, channel, (-1, *factors)), channel, (channel,), pixels, like=x)
+
+
+def periodic_unshuffle(x: Tensor, downscale_factors: Sequence[int]) -> Tensor:
+    """Move phases from space to channels: the inverse of `periodic_shuffle`.
+
+    Args:
+        x: (..., c, *(n * r)).
+        downscale_factors: r of each spatial axis; how many there are says how many axes are spatial.
+
+    Returns:
+        (..., c * prod(r), *n).
+
+    Raises:
+        ValueError: too few axes, or sizes that are no multiples of r.
+
+    Example:
+        >>> periodic_unshuffle(torch.tensor([[1, 2, 3, 4, 5, 6]]), (2,))
+        tensor([[1, 3, 5],
+                [2, 4, 6]])
+    """
+    factors, ndim = tuple(downscale_factors), len(downscale_factors)
+    channel = x.ndim - ndim - 1
+    sizes = x.shape[channel + 1 :]
+    if channel < 0 or any(size % factor for size, factor in zip(sizes, factors, strict=True)):
+        raise ValueError(f"x must be (..., c, multiples of {factors}); got {tuple(x.shape)}.")
+    if _exports_depth_to_space(factors):
+        return F.pixel_unshuffle(x, factors[0])
+    cells = ((size // factor, factor) for size, factor in zip(sizes, factors, strict=True))
+    blocks = x.reshape(*x.shape[: channel + 1], *chain.from_iterable(cells))
+    phases, pixels = range(channel + 2, blocks.ndim, 2), range(channel + 1, blocks.ndim, 2)
+    return _regroup(blocks, channel, (channel, *phases), ((pixel,) for pixel in pixels), like=x)
+
+
+def conv_transpose(  # noqa: PLR0913 (PyTorch's signature)
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: IntOrInts = 1,
+    padding: IntOrInts = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+    *,
+    form: ForwardForm = "auto",
+) -> Tensor:
+    """Compute `torch.nn.functional.conv_transpose1d`, `2d` or `3d`, in LR space where that is faster.
+
+    All forms are equal but for rounding, and so are their gradients.
+
+    Args:
+        x: (batch, c_in, *n) or (c_in, *n).
+        weight: (c_in, c_out // groups, *k).
+        bias: (c_out,).
+        stride: r; as the following, one integer or one an axis.
+        padding: HR pixels cropped on both sides.
+        output_padding: HR pixels added at the end.
+        groups: blocks of channels that do not mix.
+        dilation: HR pixels from tap to tap.
+        form: "transposed" is PyTorch's own operator; "aligned" and "compact" are an LR convolution and a
+            periodic shuffle, see `Axis.lr`; "split" is a small convolution for each phase; "auto" picks.
+
+    Returns:
+        (batch, c_out, *m) or (c_out, *m), m = (n - 1)*r - 2*padding + dilation*(k - 1) + output_padding + 1.
+
+    Raises:
+        RuntimeError: what PyTorch refuses.
+        ValueError: no such form.
+
+    Example:
+        >>> x, w = torch.tensor([[[1.0, 10, 100]]]), torch.tensor([[[1.0, 2, 3, 4]]])
+        >>> conv_transpose(x, w, stride=2, form="compact")
+        tensor([[[  1.,   2.,  13.,  24., 130., 240., 300., 400.]]])
+
+    References: Shi et al. 2016 (arXiv:1609.07009), section 2.
+    """
+    if form not in _FORMS:
+        raise ValueError(f"form must be one of {_FORMS}; got {form!r}.")
+    algorithm = _fastest(x, weight, stride, dilation, groups) if form == "auto" else form
+    if algorithm == "transposed":
+        operator = _CONV_TRANSPOSE[weight.ndim - 2]
+        return operator(x, weight, bias, stride, padding, output_padding, groups, dilation)
+    try:
+        geometry = _checked_geometry(x, weight, bias, (stride, padding, output_padding, dilation), groups)
+    except ValueError as error:  # PyTorch's own layers raise this type, and callers may catch it
+        raise RuntimeError(str(error)) from error
+    if algorithm == "split":
+        return _split_conv_transpose(x, weight, bias, geometry, groups)
+    return _lr_conv_transpose(x, weight, bias, geometry, groups, algorithm)
+
+
+def sub_pixel_conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: IntOrInts = 1,
+    padding: IntOrInts = 0,
+    output_padding: IntOrInts = 0,
+    groups: int = 1,
+    dilation: IntOrInts = 1,
+) -> Tensor:
+    """Put r - 1 zeros between LR pixels, then convolve in HR space: the specification, slow and clear.
+
+    The arguments are those of the transposed convolution whose kernel is `sub_pixel_to_transposed(weight)`,
+    which is the same layer; here the weight is a convolution's.
+
+    Args:
+        x: (batch, c_in, *n) or (c_in, *n).
+        weight: (c_out, c_in // groups, *k).
+        bias: (c_out,).
+        stride: r; the convolution's own stride is the 1/r of the note.
+        padding: HR pixels cropped on both sides of the full convolution.
+        output_padding: HR pixels added at the end.
+        groups: blocks of channels that do not mix.
+        dilation: HR pixels between taps.
+
+    Returns:
+        As `conv_transpose`.
+
+    Example:
+        >>> x, w = torch.tensor([[[1.0, 10, 100]]]), torch.tensor([[[4.0, 3, 2, 1]]])
+        >>> sub_pixel_conv(x, w, stride=2)
+        tensor([[[  1.,   2.,  13.,  24., 130., 240., 300., 400.]]])
+
+    References: Shi et al. 2016 (arXiv:1609.07009), figures 3b to 6.
+    """
+    geometry = axes(weight.shape[2:], stride, padding, output_padding, dilation)
+    ndim = len(geometry)
+    sizes = [(size - 1) * axis.stride + 1 for size, axis in zip(x.shape[-ndim:], geometry, strict=True)]
+    sub_pixels = x.new_zeros(*x.shape[:-ndim], *sizes)
+    originals: tuple[Any, ...] = (..., *(slice(None, None, axis.stride) for axis in geometry))
+    sub_pixels[originals] = x
+    borders = [axis.extent - 1 - axis.padding for axis in geometry]
+    pads = [(border, border + axis.output_padding) for border, axis in zip(borders, geometry, strict=True)]
+    return _conv(sub_pixels, weight, bias, pads, [axis.dilation for axis in geometry], groups)
+
+
+def _fastest(x: Tensor, weight: Tensor, stride: IntOrInts, dilation: IntOrInts, groups: int) -> Algorithm:
+    return "transposed"
+
+
+def _lr_conv_transpose(
+    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Sequence[Axis], groups: int, form: Form
+) -> Tensor:
+    lr = [axis.lr(form) for axis in geometry]
+    strides = [axis.stride for axis in geometry]
+    kernels = transposed_to_lr(weight, geometry, form=form, groups=groups)
+    biases = None if bias is None else bias.repeat_interleave(prod(strides))
+    maps = _conv(x, kernels, biases, [axis.pad for axis in lr], [1] * len(lr), groups)
+    return _crop(periodic_shuffle(maps, strides), [axis.crop for axis in lr], _output_sizes(x, geometry))
+
+
+def _split_conv_transpose(
+    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Sequence[Axis], groups: int
+) -> Tensor:
+    ndim, sizes = len(geometry), _output_sizes(x, geometry)
+    strides = [axis.stride for axis in geometry]
+    rows = [-(-size // stride) for size, stride in zip(sizes, strides, strict=True)]
+    phases = transposed_to_phases(weight, geometry, groups=groups)
+    # Phase-major, so that the phases are joined in either memory format by copying blocks.
+    maps = torch.cat([_phase_conv(x, phase, bias, rows, groups) for phase in phases], dim=-ndim - 1)
+    channel = maps.ndim - ndim - 1
+    pixels = ((channel + 1 + ndim + i, channel + i) for i in range(ndim))
+    blocks = _unflatten(maps, channel, (*strides, -1))
+    return _crop(_regroup(blocks, channel, (channel + ndim,), pixels, like=x), [0] * ndim, sizes)
+
+
+def _phase_conv(
+    x: Tensor, phase: Phase[Tensor], bias: Tensor | None, rows: Sequence[int], groups: int
+) -> Tensor:
+    ndim = len(rows)
+    if phase.weight.numel():
+        pads, dilations = [axis.pad for axis in phase.axes], [axis.dilation for axis in phase.axes]
+        return _conv(x, phase.weight, bias, pads, dilations, groups)
+    # No tap: the bias alone. One pixel is convolved, for the dtype that autocast would give the other phases.
+    pixel = x.new_zeros(*x.shape[:-ndim], *[1] * ndim)
+    tap = phase.weight.new_zeros(*phase.weight.shape[:2], *[1] * ndim)
+    return _CONV[ndim](pixel, tap, bias, groups=groups).expand(*x.shape[: -ndim - 1], tap.shape[0], *rows)
+
+
+def _conv(
+    x: Tensor, weight: Tensor, bias: Tensor | None, pads: Pads, dilation: Sequence[int], groups: int
+) -> Tensor:
+    """Convolve x, zero-padded (low, high) on each axis; a negative pad crops."""
+    padding = [low for low, high in pads if low == high >= 0]
+    if len(padding) < len(pads):  # the operator itself pads alike on both sides only
+        x, padding = _pad(x, pads), [0] * len(pads)
+    return _CONV[len(pads)](x, weight, bias, padding=padding, dilation=dilation, groups=groups)
+
+
+def _pad(x: Tensor, pads: Pads) -> Tensor:
+    """Zero-pad, then crop: a crop may reach beyond x into the zeros of the other side."""
+    sizes = [size + low + high for size, (low, high) in zip(x.shape[-len(pads) :], pads, strict=True)]
+    grown = F.pad(x, [max(pad, 0) for pair in reversed(pads) for pad in pair])
+    if min(chain.from_iterable(pads)) >= 0:
+        return grown
+    return _window(grown, [max(-low, 0) for low, _ in pads], sizes)
+
+
+def _window(x: Tensor, starts: Sequence[int], sizes: Sequence[int]) -> Tensor:
+    for axis, (start, size) in enumerate(zip(starts, sizes, strict=True), start=-len(sizes)):
+        x = x.narrow(axis, start, size)
+    return x
+
+
+def _crop(x: Tensor, starts: Sequence[int], sizes: Sequence[int]) -> Tensor:
+    """Keep a window, laid out as PyTorch's own operator lays out its output."""
+    return _window(x, starts, sizes).contiguous(memory_format=_memory_format(x))
+
+
+def _unflatten(x: Tensor, axis: int, sizes: Sequence[int]) -> Tensor:
+    return x.reshape(*x.shape[:axis], *sizes, *x.shape[axis + 1 :])
+
+
+def _regroup(
+    blocks: Tensor, lead: int, channels: tuple[int, ...], pixels: Iterable[tuple[int, ...]], *, like: Tensor
+) -> Tensor:
+    """Fuse axes into channels and pixels with one copy, in the memory format of `like`."""
+    batch: list[tuple[int, ...]] = [(axis,) for axis in range(lead)]
+    last = _memory_format(like) != torch.contiguous_format
+    groups = [*batch, *pixels, channels] if last else [*batch, channels, *pixels]
+    sizes = [prod([blocks.shape[axis] for axis in group]) for group in groups]
+    fused = blocks.permute(*chain.from_iterable(groups)).reshape(sizes)
+    return fused.movedim(-1, lead) if last else fused
+
+
+def _memory_format(x: Tensor) -> torch.memory_format:
+    last = _CHANNELS_LAST.get(x.ndim)
+    if last is None or x.is_contiguous() or not x.is_contiguous(memory_format=last):
+        return torch.contiguous_format
+    return last
+
+
+def _exports_depth_to_space(factors: tuple[int, ...]) -> bool:
+    """Whether to leave PyTorch's operator in the graph: runtimes know it; run as it stands it is slower."""
+    return torch.compiler.is_exporting() and len(factors) == 2 and factors[0] == factors[1]
+
+
+def _output_sizes(x: Tensor, geometry: Sequence[Axis]) -> list[int]:
+    return [axis.output_size(size) for axis, size in zip(geometry, x.shape[-len(geometry) :], strict=True)]
+
+
+def _checked_geometry(
+    x: Tensor, weight: Tensor, bias: Tensor | None, options: tuple[IntOrInts, ...], groups: int
+) -> tuple[Axis, ...]:
+    """The geometry, once everything is checked that PyTorch refuses."""
+    ndim, (c_in, c_out) = weight.ndim - 2, weight.shape[:2]
+    geometry = axes(weight.shape[2:], *options)
+    _require(ndim in _CONV, f"weight must have 1 to 3 spatial axes; got {tuple(weight.shape)}.")
+    _require(c_in % groups == 0, f"the input channels must be a multiple of groups; got {c_in}, {groups=}.")
+    _require(
+        x.ndim in {ndim + 1, ndim + 2} and x.shape[-ndim - 1] == c_in,
+        f"x must be (batch, {c_in}, {ndim} sizes), with or without the batch; got {tuple(x.shape)}.",
+    )
+    _require(
+        bias is None or bias.shape == (c_out * groups,),
+        f"bias must be ({c_out * groups},); got {None if bias is None else tuple(bias.shape)}.",
+    )
+    _output_sizes(x, geometry)
+    return geometry
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
