@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "network": {"kernels", "files"},
     "models": {"network", "kernels", "functional", "nn"},
     "engines": {"network", "kernels"},
+    "batch": {"formats", "images"},
     "tiles": {"network", "engines", "colour", "raster"},
     "upscale": {"network", "engines", "images", "raster", "tiles"},
     "evaluation": {"images", "training.degradation"},

@@ -1,4 +1,7 @@
-"""The segments and chunks of JPEG, PNG and WebP files that libvips drops or rewrites, put in as they are."""
+"""What libvips drops or rewrites in image files, put in as it is: EXIF, comments, colour chunks.
+
+References: JPEG (T.81, B.1), PNG (third edition, 5.3), WebP (RFC 9649, 2.7), HEIF (ISO 23008-12, 9.3).
+"""
 
 import os
 import struct
@@ -27,10 +30,18 @@ def extras(path: Path, file_format: Format) -> bytes:
     return b""
 
 
+def has_further_pictures(path: Path, file_format: Format) -> bool:
+    """Whether a JPEG file holds others behind the first, such as a gain map (CIPA DC-007)."""
+    if file_format != formats.JPEG:
+        return False
+    with path.open("rb") as file:
+        return any(marker == 0xE2 and raw[4:8] == b"MPF\0" for marker, raw in _jpeg_segments(file))
+
+
 def embed(
     path: Path, file_format: Format, exif_data: bytes | None, more: bytes, size: tuple[int, int], alpha: bool
 ) -> bool:
-    """Put EXIF and extras into an image file that has none, in place.
+    """Put EXIF and extras into an image file that has none, in place; an AVIF must have some EXIF to replace.
 
     Args:
         path: the file.
@@ -53,6 +64,8 @@ def embed(
         _insert(path, _behind_jfif(path), segment + more)
     elif file_format == formats.WEBP and exif_data is not None:
         _embed_in_webp(path, exif_data, size, alpha)
+    elif file_format == formats.AVIF and exif_data is not None:
+        _embed_in_avif(path, exif_data)
     elif file_format == formats.TIFF and exif_data is not None:
         return exif.add_to_tiff(path, exif_data)
     return True
@@ -112,6 +125,55 @@ def _embed_in_webp(path: Path, exif_data: bytes, size: tuple[int, int], alpha: b
         length = file.tell() - 8
         file.seek(4)
         file.write(struct.pack("<I", length))
+
+
+def _embed_in_avif(path: Path, exif_data: bytes) -> None:
+    """Append EXIF as media data, and point the EXIF item at it."""
+    with path.open("r+b") as file:
+        head = file.read(BLOCK)
+        (meta,) = (box for kind, box in _boxes(head, 0, len(head)) if kind == b"meta")
+        parts = dict(_boxes(head, meta.start + 4, meta.stop))
+        place, base, sizes = _extent(head, parts[b"iloc"].start, _exif_item(head, parts[b"iinf"]))
+        payload = bytes(4) + exif_data  # four bytes tell how far EXIF's header is
+        start = file.seek(0, os.SEEK_END) + 8
+        file.write(struct.pack(">I4s", len(payload) + 8, b"mdat") + payload)
+        file.seek(place)
+        file.write((start - base).to_bytes(sizes[0]) + len(payload).to_bytes(sizes[1]))
+
+
+def _boxes(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, range]]:
+    """The kind of each box and where its contents are."""
+    while start + 8 <= stop:
+        length, kind = struct.unpack_from(">I4s", data, start)
+        yield kind, range(start + 8, start + length)
+        start += max(length, 8)
+
+
+def _exif_item(data: bytes, iinf: range) -> int:
+    """The number of the EXIF item."""
+    first = iinf.start + (6 if data[iinf.start] == 0 else 8)
+    for _, box in _boxes(data, first, iinf.stop):
+        item, _, kind = struct.unpack_from(">HH4s", data, box.start + 4)
+        if kind == b"Exif":
+            return int(item)
+    raise ValueError("an AVIF file must have an EXIF item here.")
+
+
+def _extent(data: bytes, iloc: int, wanted: int) -> tuple[int, int, tuple[int, int]]:
+    """Where an item's only extent is told, from where it counts, and the sizes of its offset and length."""
+    version, sizes, more = data[iloc], data[iloc + 4], data[iloc + 5]
+    offset_size, length_size, base_size = sizes >> 4, sizes & 15, more >> 4
+    (count,) = struct.unpack_from(">H", data, iloc + 6)
+    at = iloc + 8
+    for _ in range(count):
+        (item,) = struct.unpack_from(">H", data, at)
+        at += (6 if version else 4) + base_size
+        base = int.from_bytes(data[at - base_size : at])
+        (extents,) = struct.unpack_from(">H", data, at)
+        if item == wanted:
+            return at + 2, base, (offset_size, length_size)
+        at += 2 + extents * (offset_size + length_size)
+    raise ValueError("an AVIF file must say where its EXIF is.")
 
 
 def _insert(path: Path, at: int, data: bytes) -> None:

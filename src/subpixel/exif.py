@@ -14,19 +14,33 @@ from pathlib import Path
 from typing import NamedTuple, Union
 
 EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
-ORIENTATION = 0x0112
+ORIENTATION, SAMPLES_PER_PIXEL, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = (
+    0x0112,
+    0x0115,
+    0x011A,
+    0x011B,
+    0x0128,
+)
 WIDTHS = (0x0100, 0xA002)  # ImageWidth, PixelXDimension
 HEIGHTS = (0x0101, 0xA003)
 THUMBNAIL, THUMBNAIL_LENGTH = 0x0201, 0x0202
 
 # The tags of a TIFF file that tell of the picture, not of how the file stores it.
 DESCRIPTIVE = {
+    X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT,
     0x010D, 0x010E, 0x010F, 0x0110, 0x011D, 0x0131, 0x0132, 0x013B, 0x013C,  # DocumentName ... HostComputer
     0x4746, 0x4749,  # Rating, RatingPercent
     0x8298, EXIF_IFD, GPS_IFD,
     0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F,  # XPTitle ... XPSubject
     0xC614, 0xC62F,  # UniqueCameraModel, CameraSerialNumber
 }  # fmt: skip
+
+CARRIED_BY_LIBVIPS = {
+    0x83BB,
+    0x8649,
+    0x8773,
+}  # IPTC, Photoshop's data, the ICC profile; XMP is no private tag
+FIRST_PRIVATE = 0x8000
 
 MAX_BYTES = 2**26  # entries may overlap, and so could ask for more than the file has
 
@@ -46,6 +60,7 @@ _UNITS = {
     12: 8,
 }  # bytes that swap together
 _RATIONALS = (5, 10)
+_HEADER = b"II*\0\x08\0\0\0"
 
 
 class Entry(NamedTuple):
@@ -80,17 +95,27 @@ def corrected(exif: bytes, width: int, height: int) -> bytes:
     return bytes(data)
 
 
-def from_tiff(path: Path) -> bytes | None:
-    """What a TIFF file tells of its picture, as EXIF; None where it tells nothing, or is a BigTIFF.
+def tiff_tags(path: Path) -> Ifd:
+    """The first directory of a TIFF file; empty for a BigTIFF.
 
     Raises:
-        ValueError: its first directory is broken.
+        ValueError: it is broken.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        if data[:4] not in (b"II*\0", b"MM\0*"):
-            return None
-        ifd = {tag: value for tag, value in _parse(data).items() if tag in DESCRIPTIVE}
-    return b"II*\0\x08\0\0\0" + _serialised(ifd, 8) if ifd else None
+        return _parse(data) if data[:4] in (b"II*\0", b"MM\0*") else {}
+
+
+def samples_per_pixel(tags: Ifd) -> int:
+    """The bands that a TIFF file says it has."""
+    entry = tags.get(SAMPLES_PER_PIXEL)
+    return int.from_bytes(entry.values, "little") if isinstance(entry, Entry) else 1
+
+
+def from_tags(tags: Ifd) -> tuple[bytes | None, list[int]]:
+    """What a TIFF file tells of its picture, as EXIF if it tells anything; and the private tags left out."""
+    told = {tag: value for tag, value in tags.items() if tag in DESCRIPTIVE}
+    left_out = [tag for tag in tags if tag >= FIRST_PRIVATE and tag not in DESCRIPTIVE | CARRIED_BY_LIBVIPS]
+    return (_HEADER + _serialised(told, len(_HEADER)) if told else None), left_out
 
 
 def add_to_tiff(path: Path, exif: bytes) -> bool:
@@ -111,11 +136,18 @@ def add_to_tiff(path: Path, exif: bytes) -> bool:
     return True
 
 
-def of_resolution(pixels_per_mm: float) -> bytes:
-    """EXIF that tells a resolution and nothing else, for the formats that have no other place for it."""
-    rational = struct.pack("<II", round(pixels_per_mm * 25400), 1000)
-    dots = Entry(5, 1, rational)
-    return b"II*\0\x08\0\0\0" + _serialised({0x011A: dots, 0x011B: dots, 0x0128: Entry(3, 1, b"\2\0")}, 8)
+def of_resolution(across: float, down: float) -> bytes:
+    """EXIF that tells a resolution, in pixels a millimetre, for formats that have no other place for it."""
+    x, y = (Entry(5, 1, struct.pack("<II", round(dots * 25400), 1000)) for dots in (across, down))
+    inches = Entry(3, 1, b"\2\0")
+    tags: Ifd = {X_RESOLUTION: x, Y_RESOLUTION: y, RESOLUTION_UNIT: inches}
+    return _HEADER + _serialised(tags, len(_HEADER))
+
+
+def tells_resolution(exif: bytes) -> bool:
+    """Whether valid EXIF tells a resolution."""
+    order, first = _header(exif)
+    return any(tag == X_RESOLUTION for tag, _ in _entries(exif, first, order))
 
 
 def corrected_xmp(xmp: bytes, width: int, height: int) -> bytes:

@@ -48,15 +48,13 @@ _INTERPRETATIONS = {
 }
 _LIBVIPS_NAMES = {"AVIF": "heif"}
 
-# What libvips carries from an input's header to its output, and what to call it.
-# EXIF is ours to carry, except into AVIF.
-_CARRIED = {
+# What libvips carries from an input's header to its output, and what to call it; EXIF is ours to carry.
+_CARRIED: dict[str, str] = {
     "icc-profile-data": "the colour profile",
     "xmp-data": "XMP",
     "iptc-data": "IPTC",
     "photoshop-data": "Photoshop's data",
     "png-comment-": "text",
-    "image-description": "the description",
     "delay": "the frames' times",
     "gif-comment": "comments",
 }
@@ -141,6 +139,11 @@ def read(path: Path) -> Picture:
             _require(pages == 1, f"a file of several pages must be upright; got {pages} pages to rotate.")
             image = _load(path, file_format).autorot()  # which reads in another order than files are in
     layout, dtype = _layout(image), _DTYPES[image.format]
+    if file_format == formats.TIFF:
+        samples = exif.samples_per_pixel(exif.tiff_tags(path))
+        _require(
+            samples <= layout.bands, f"a {layout.colour} TIFF must have no further bands; got {samples}."
+        )
     return Picture(path, file_format, image.width, image.height // pages, pages, layout, dtype, image)
 
 
@@ -213,10 +216,12 @@ def write(
             image = _open_scratch(scratch, pages)
             if size is not None:
                 image = _resampled(image, pages[0], size)
-            image = _with_header(_fitted(image, target, picture), target, picture, width, height)
-            _save(image, temporary, target, quality, lambda fraction: tell((1 + fraction) / 2))
-            notes = [*_losses(target, picture)]
-            notes += _carry_exif(temporary, target, picture, width, height)
+            image = _with_header(_fitted(image, target, picture), picture, width, height)
+            data, notes = _exif(picture, target, width, height)
+            options = _encoding(image, target, quality, has_exif=data is not None)
+            _save(image, temporary, target, options, lambda fraction: tell((1 + fraction) / 2))
+            notes += _losses(target, picture)
+            notes += _carry(temporary, target, picture, data, (width, height))
             notes += _lost_header(_load(temporary, target), target, picture)
     return Written(path, width, height, tuple(notes))
 
@@ -317,10 +322,10 @@ def _with_field(image: Any, original: Any, name: str) -> Any:
     return image
 
 
-def _with_header(image: Any, target: Format, picture: Picture, width: int, height: int) -> Any:
+def _with_header(image: Any, picture: Picture, width: int, height: int) -> Any:
     original = picture.image
     image = image.copy(xres=original.xres, yres=original.yres)
-    carried = (*_CARRIED, "loop", "resolution-unit", *(["exif-"] if target == formats.AVIF else []))
+    carried = (*_CARRIED, "loop", "image-description", "resolution-unit")
     for name in original.get_fields():
         if name.startswith(carried) and not image.get_typeof(name):
             image.set_type(original.get_typeof(name), name, original.get(name))
@@ -330,7 +335,7 @@ def _with_header(image: Any, target: Format, picture: Picture, width: int, heigh
     return image
 
 
-def _save(image: Any, path: Path, target: Format, quality: int | None, tell: Progress) -> None:
+def _save(image: Any, path: Path, target: Format, options: dict[str, Any], tell: Progress) -> None:
     """Encode; whatever is raised meanwhile, such as by Ctrl-C, stops libvips and is raised here."""
     raised: list[BaseException] = []
 
@@ -344,15 +349,14 @@ def _save(image: Any, path: Path, target: Format, quality: int | None, tell: Pro
     image.set_progress(True)
     image.signal_connect("eval", step)
     try:
-        save = getattr(image, _libvips_name(target) + "save")
-        save(str(path), **_encoding(image, target, quality))
+        getattr(image, _libvips_name(target) + "save")(str(path), **options)
     except pyvips.Error:
         if raised:
             raise raised[0] from None
         raise
 
 
-def _encoding(image: Any, target: Format, quality: int | None) -> dict[str, Any]:
+def _encoding(image: Any, target: Format, quality: int | None, *, has_exif: bool) -> dict[str, Any]:
     """How libvips should encode: the best that the format can at a speed that people wait for."""
     quality = quality or target.quality
     lossy = {"lossless": True} if quality == 100 else {"Q": quality}
@@ -364,8 +368,8 @@ def _encoding(image: Any, target: Format, quality: int | None) -> dict[str, Any]
         formats.AVIF: {**lossy, "compression": "av1", "effort": 2},
         formats.GIF: {},
     }
-    keep = _KEEP_REST | (_KEEP_EXIF if target == formats.AVIF and image.get_typeof("exif-data") else 0)
-    return {**options[target], "keep": keep}
+    place_for_exif = _KEEP_EXIF if target == formats.AVIF and has_exif else 0
+    return {**options[target], "keep": _KEEP_REST | place_for_exif}
 
 
 def _bytes(image: Any) -> int:
@@ -373,41 +377,48 @@ def _bytes(image: Any) -> int:
     return size
 
 
-def _carry_exif(path: Path, target: Format, picture: Picture, width: int, height: int) -> Iterator[str]:
+def _exif(picture: Picture, target: Format, width: int, height: int) -> tuple[bytes | None, list[str]]:
+    """The EXIF for an output, and what is to be said of it."""
+    only_place = target in (formats.WEBP, formats.AVIF) and picture.image.xres != _NO_RESOLUTION
+    try:
+        data, notes = _original_exif(picture)
+        if data is None:
+            resolution = exif.of_resolution(picture.image.xres, picture.image.yres)
+            return resolution if only_place else None, notes
+        data = exif.corrected(data, width, height)
+    except ValueError as error:
+        return None, [f"EXIF could not be kept: {error}"]
+    if only_place and not exif.tells_resolution(data):
+        notes.append(f"the resolution could not be kept in {target.name}")
+    return data, notes
+
+
+def _original_exif(picture: Picture) -> tuple[bytes | None, list[str]]:
+    if picture.format != formats.TIFF:
+        data: bytes | None = _field(picture.image, "exif-data", None)
+        return data if data is None else data.removeprefix(b"Exif\0\0"), []
+    data, left_out = exif.from_tags(exif.tiff_tags(picture.path))
+    return data, [f"private tags could not be kept: {', '.join(map(str, left_out))}"] if left_out else []
+
+
+def _carry(path: Path, target: Format, picture: Picture, data: bytes | None, size: Size) -> Iterator[str]:
     """Put into an output what libvips does not carry; tell what could not be."""
+    if containers.has_further_pictures(picture.path, picture.format):
+        yield "further pictures in the file, such as a gain map, could not be kept"
     more = containers.extras(picture.path, picture.format)
     if more and target != picture.format:
         more = b""
         yield f"comments and colour chunks of {picture.format.name} could not be kept in {target.name}"
-    try:
-        data = _exif(picture)
-        data = data if data is None else exif.corrected(data, width, height)
-    except ValueError as error:
-        data = None
-        yield f"EXIF could not be kept: {error}"
-    if data is None and target == formats.WEBP and picture.image.xres != _NO_RESOLUTION:
-        data = exif.of_resolution(picture.image.xres)
-    if target == formats.AVIF:
-        return  # libvips has put it in
-    if not containers.embed(path, target, data, more, (width, height), picture.layout.alpha):
+    if not containers.embed(path, target, data, more, size, picture.layout.alpha):
         yield f"EXIF could not be kept in {target.name}"
-
-
-def _exif(picture: Picture) -> bytes | None:
-    if picture.format == formats.TIFF:
-        return exif.from_tiff(picture.path)
-    data: bytes | None = _field(picture.image, "exif-data", None)
-    return data if data is None else data.removeprefix(b"Exif\0\0")
 
 
 def _lost_header(written: Any, target: Format, picture: Picture) -> Iterator[str]:
     """What the original's header has and the output's, read back, has not."""
     before, after = picture.image.get_fields(), written.get_fields()
     for prefix, kind in _CARRIED.items():
-        if _has(before, prefix) and not _has(after, prefix):
+        if _has(before, prefix) and not _has(after, prefix) and (prefix != "delay" or picture.pages > 1):
             yield f"{kind} could not be kept in {target.name}"
-    if picture.image.xres != _NO_RESOLUTION and written.xres == _NO_RESOLUTION:
-        yield f"the resolution could not be kept in {target.name}"
 
 
 def _has(names: Sequence[str], prefix: str) -> bool:

@@ -140,7 +140,7 @@ class Upscaler:
         source, destination = Path(source), Path(destination)
         picture = images.read(source)
         target = None if size is None else _proportional(size, picture.width, picture.height)
-        factors = (self._factor(scale),) if target is None else self._reaching(target, picture)
+        factors = (self.factor(scale),) if target is None else self._reaching(target, picture)
         dtype = images.dtype_for(picture, destination)
         pages = [self._enlarge(picture.page(index), factors, dtype) for index in range(picture.pages)]
         return images.write(destination, pages, picture, size=target, quality=quality, progress=progress)
@@ -148,7 +148,7 @@ class Upscaler:
     def _array(self, pixels: Pixels, layout: Layout, scale: int | None) -> Pixels:
         height, width, _ = pixels.shape
         raster = Raster(width, height, layout, pixels.dtype, [pixels])
-        return np.concatenate([*self._enlarge(raster, (self._factor(scale),), pixels.dtype).strips])
+        return np.concatenate([*self._enlarge(raster, (self.factor(scale),), pixels.dtype).strips])
 
     def _enlarge(self, raster: Raster, factors: Factors, dtype: np.dtype[Any]) -> Raster:
         """Enlarge by one factor after the other, rounding once."""
@@ -170,11 +170,16 @@ class Upscaler:
             )
         return self._stages[factor, exact]
 
-    def _factor(self, scale: int | None) -> int:
+    def factor(self, scale: int | None = None) -> int:
+        """The factor for a scale that is asked for: None is the network's own, or 2.
+
+        Raises:
+            ValueError: there is no network for it.
+        """
         if scale is None:
             return self._factors[0]
         if scale not in self._factors:
-            raise ValueError(f"scale must be {', '.join(map(str, self._factors))}; got {scale}.")
+            raise ValueError(f"the scale must be {' or '.join(map(str, self._factors))}; got {scale}.")
         return scale
 
     def _reaching(self, size: Size, picture: "Picture") -> Factors:
