@@ -203,7 +203,8 @@ def _lr_conv_transpose(
     kernels = transposed_to_lr(weight, geometry, form=form, groups=groups)
     biases = None if bias is None else bias.repeat_interleave(prod(strides))
     maps = _conv(x, kernels, biases, [axis.pad for axis in lr], [1] * len(lr), groups)
-    return _crop(periodic_shuffle(maps, strides), [axis.crop for axis in lr], _output_sizes(x, geometry))
+    crops, sizes = [axis.crop for axis in lr], _output_sizes(x, geometry)
+    return _crop(periodic_shuffle(maps, strides), crops, sizes, like=x)
 
 
 def _split_conv_transpose(
@@ -218,7 +219,7 @@ def _split_conv_transpose(
     channel = maps.ndim - ndim - 1
     pixels = ((channel + 1 + ndim + i, channel + i) for i in range(ndim))
     blocks = _unflatten(maps, channel, (*strides, -1))
-    return _crop(_regroup(blocks, channel, (channel + ndim,), pixels, like=x), [0] * ndim, sizes)
+    return _crop(_regroup(blocks, channel, (channel + ndim,), pixels, like=x), [0] * ndim, sizes, like=x)
 
 
 def _phase_conv(
@@ -259,9 +260,9 @@ def _window(x: Tensor, starts: Sequence[int], sizes: Sequence[int]) -> Tensor:
     return x
 
 
-def _crop(x: Tensor, starts: Sequence[int], sizes: Sequence[int]) -> Tensor:
-    """Keep a window, laid out as PyTorch's own operator lays out its output."""
-    return _window(x, starts, sizes).contiguous(memory_format=_memory_format(x))
+def _crop(x: Tensor, starts: Sequence[int], sizes: Sequence[int], *, like: Tensor) -> Tensor:
+    """Keep a window, in the memory format of `like`, as PyTorch's own operator does."""
+    return _window(x, starts, sizes).contiguous(memory_format=_memory_format(like))
 
 
 def _unflatten(x: Tensor, axis: int, sizes: Sequence[int]) -> Tensor:
