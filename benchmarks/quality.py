@@ -59,17 +59,18 @@ def record(name: str, rows: dict[str, Row], header: str) -> None:
 
 def card(network: LRNetwork, figures: str) -> str:
     stages = "\n\n".join(stage_text(stage) for stage in network.metadata["training"])
+    r = network.upscale_factor
     return f"""# {network.name}
 
-ESPCN (Shi et al. 2016, arXiv:1609.05158) for an upscale factor of {network.upscale_factor}: 5x5x64, 3x3x32,
-3x3x{network.upscale_factor**2}, {network.convolutions[0].activation}, periodic shuffle, on Y of BT.601 in studio range.
-{network.parameters:,} parameters, {network.macs_per_lr_pixel:,} multiply-accumulates an LR pixel, receptive field
-{network.receptive_field}x{network.receptive_field}. Licence: Apache-2.0, as the rest of the package.
+ESPCN (Shi et al. 2016, arXiv:1609.05158) for an upscale factor of {r}: 5x5x64, 3x3x32, 3x3x{r**2},
+{network.convolutions[0].activation}, periodic shuffle, on Y of BT.601 in studio range. {network.parameters:,} parameters,
+{network.macs_per_lr_pixel:,} multiply-accumulates an LR pixel, receptive field {network.receptive_field}x\
+{network.receptive_field}. Licence: Apache-2.0, as the rest of the package.
 
 ## Measured
 
-LR is MATLAB's bicubic reduction of the luma, rounded to 8 bits; the result is rounded, {network.upscale_factor} pixels are
-shaved off each border; the mean over the images. `python benchmarks/quality.py Set5 Set14 B100`
+LR is MATLAB's bicubic reduction of the luma, rounded to 8 bits; the result is rounded, {r} pixels are shaved off
+each border; the mean over the images. `python benchmarks/quality.py Set5 Set14 B100`
 
 {figures}
 
@@ -84,7 +85,7 @@ def stage_text(stage: dict) -> str:
     versions = ", ".join(f"{package} {number}" for package, number in stage["versions"].items())
     return f"""    {stage["command"]}
 
-Seed {stage["seed"]}; images: {data}, one in fifty of them held back for validation; validation PSNR at the end
+Seed {stage["seed"]}. Images: {data}; one in fifty of them held back for validation, which ended at
 {stage["validation_psnr"]:.2f} dB. {versions}."""
 
 

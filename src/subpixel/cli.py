@@ -10,7 +10,7 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ app = typer.Typer(
     help="Enlarge images with sub-pixel networks.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain text, the same in a terminal, a file and the documentation
     add_completion=False,
 )
 
@@ -39,12 +40,30 @@ def main() -> None:
         signal.SIGTERM, lambda *_: sys.exit(143)
     )  # as an exception, so that temporary files are removed
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(app(repeated(sys.argv[1:]), standalone_mode=False))
     except typer.TyperException as error:
         fail(error.format_message(), error.exit_code)  # no message where the help was printed instead
     except Exception as error:
         log.debug("traceback:", exc_info=True)
         fail(describe(error), 1)
+
+
+def repeated(arguments: Sequence[str]) -> list[str]:
+    """Repeat --data before each of the folders that follow it: option parsers know one value an option.
+
+    Example:
+        >>> repeated(["evaluate", "espcn-x3", "--data", "Set5", "Set14", "--json"])
+        ['evaluate', 'espcn-x3', '--data', 'Set5', '--data', 'Set14', '--json']
+    """
+    result: list[str] = []
+    option = None
+    for argument in arguments:
+        if argument.startswith("-"):
+            option = argument
+        elif option == "--data" and result[-1] != "--data":
+            result.append("--data")
+        result.append(argument)
+    return result
 
 
 def complain(message: str) -> None:
@@ -269,8 +288,10 @@ def networks(*, as_json: Json = False, _verbose: Verbose = False, _debug: Debug 
 
 @app.command()
 def evaluate(
-    network: Annotated[list[str], typer.Argument(help="Shipped names, or safetensors files.")],
-    data: Annotated[list[Path], typer.Option(help="A folder of HR images; may be given again.")],
+    network: Annotated[
+        list[str], typer.Argument(metavar="NETWORK...", help="Shipped names, or safetensors files.")
+    ],
+    data: Annotated[list[Path], typer.Option(metavar="DIR...", help="Folders of HR images.")],
     *,
     engine: Engine = "auto",
     precision: Precision = "auto",
@@ -280,7 +301,7 @@ def evaluate(
 ) -> None:
     """Measure PSNR in dB and SSIM as the super-resolution tables do, bicubic interpolation beside them.
 
-    Example: subpixel evaluate espcn-x3 --data Set5 --data Set14
+    Example: subpixel evaluate espcn-x3 mine.safetensors --data Set5 Set14
     """
     from subpixel.evaluation.protocol import mean_row, score_folder
     from subpixel.network import load
@@ -316,10 +337,11 @@ def evaluate(
 def train(
     model: Annotated[Literal["espcn"], typer.Argument(help="What to train.")],
     data: Annotated[
-        list[Path], typer.Option(help="A folder of HR images, searched whole; may be given again.")
+        list[Path], typer.Option(metavar="DIR...", help="Folders of HR images, with all folders in them.")
     ],
     out: Annotated[
-        Path, typer.Option(help="The network, a safetensors file; its checkpoint goes beside it.")
+        Path,
+        typer.Option(metavar="FILE", help="The network, a safetensors file; its checkpoint goes beside it."),
     ],
     *,
     scale: Annotated[int, typer.Option(min=2, max=16, help="The upscale factor.")] = 3,
@@ -327,13 +349,15 @@ def train(
         Literal["tanh", "relu"], typer.Option(help="Tanh is the paper's better one.")
     ] = "tanh",
     start: Annotated[
-        str | None, typer.Option(help="A trained network to take the first weights from.")
+        str | None, typer.Option(metavar="NAME|FILE", help="A network to take the first weights from.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1)] = Recipe.steps,
+    steps: Annotated[int, typer.Option(min=1, help="A batch each.")] = Recipe.steps,
     batch: Annotated[int, typer.Option(min=1, help="Patches a step and a device.")] = Recipe.batch,
     patch: Annotated[int, typer.Option(min=1, help="Side of a patch, in LR pixels.")] = Recipe.patch,
-    learning_rate: float = Recipe.learning_rate,
-    seed: Annotated[int, typer.Option(min=0)] = Recipe.seed,
+    learning_rate: Annotated[
+        float, typer.Option(help="At its highest; a cosine lowers it.")
+    ] = Recipe.learning_rate,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first weights and the patches.")] = Recipe.seed,
     precision: Annotated[Literal["f32", "bf16"], typer.Option(help="What products are computed in.")] = "f32",
     devices: Annotated[int, typer.Option(min=1, help="Processes, a GPU each where there are any.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
@@ -407,5 +431,8 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool = False, *, title: str 
     for name in rows[0]:
         table.add_column(name, justify="left" if name == next(iter(rows[0])) else "right")
     for row in rows:
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
+        table.add_row(*(f"{value:{_SPECS.get(type(value), '')}}" for value in row.values()))
     Console().print(table)
+
+
+_SPECS = {int: ",", float: ".4f"}
