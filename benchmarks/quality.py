@@ -59,18 +59,20 @@ def record(name: str, rows: dict[str, Row], header: str) -> None:
 
 def card(network: LRNetwork, figures: str) -> str:
     stages = "\n\n".join(stage_text(stage) for stage in network.metadata["training"])
-    r = network.upscale_factor
+    r, field = network.upscale_factor, network.receptive_field
     return f"""# {network.name}
 
-ESPCN (Shi et al. 2016, arXiv:1609.05158) for an upscale factor of {r}: 5x5x64, 3x3x32, 3x3x{r**2},
-{network.convolutions[0].activation}, periodic shuffle, on Y of BT.601 in studio range. {network.parameters:,} parameters,
-{network.macs_per_lr_pixel:,} multiply-accumulates an LR pixel, receptive field {network.receptive_field}x\
-{network.receptive_field}. Licence: Apache-2.0, as the rest of the package.
+ESPCN (Shi et al. 2016, arXiv:1609.05158) for an upscale factor of {r}, on Y of BT.601 in studio range:
+5x5x64, 3x3x32, 3x3x{r**2}, {network.convolutions[0].activation}, periodic shuffle.
+
+- {network.parameters:,} parameters, {network.macs_per_lr_pixel:,} multiply-accumulates an LR pixel
+- receptive field {field}x{field} LR pixels
+- licence Apache-2.0, as the rest of the package
 
 ## Measured
 
-LR is MATLAB's bicubic reduction of the luma, rounded to 8 bits; the result is rounded, {r} pixels are shaved off
-each border; the mean over the images. `python benchmarks/quality.py Set5 Set14 B100`
+LR is MATLAB's bicubic reduction of the luma, rounded to 8 bits; the result is rounded, and {r} pixels are
+shaved off each border; the mean over the images. `python benchmarks/quality.py Set5 Set14 B100`
 
 {figures}
 
