@@ -414,7 +414,7 @@ def _dilate(weight: ArrayT, axis: int, dilation: int) -> ArrayT:
     shape = weight.shape
     cells = _pad(xp.expand_dims(weight, axis=axis + 1), axis + 1, 0, dilation - 1)
     spread = xp.reshape(cells, (*shape[:axis], -1, *shape[axis + 1 :]))
-    return spread[(slice(None),) * axis + (slice(spread.shape[axis] - dilation + 1),)]
+    return _first(spread, axis, spread.shape[axis] - dilation + 1)
 
 
 def _shifts(weight: ArrayT, axis: int, count: int) -> list[ArrayT]:
@@ -427,11 +427,15 @@ def _pad(weight: ArrayT, axis: int, low: int, high: int) -> ArrayT:
     if low == high == 0:
         return weight
     xp = _namespace(weight)
-    zero = xp.zeros_like(weight[(slice(None),) * axis + (slice(1),)])
+    zero = xp.zeros_like(_first(weight, axis, 1))
     front, behind = (
         xp.broadcast_to(zero, (*weight.shape[:axis], size, *weight.shape[axis + 1 :])) for size in (low, high)
     )
     return xp.concat([front, weight, behind], axis=axis)
+
+
+def _first(weight: ArrayT, axis: int, count: int) -> ArrayT:
+    return weight[(slice(None),) * axis + (slice(count), ...)]
 
 
 def _namespace(array: Any) -> Any:
