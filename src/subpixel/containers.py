@@ -38,6 +38,21 @@ def has_further_pictures(path: Path, file_format: Format) -> bool:
         return any(marker == 0xE2 and raw[4:8] == b"MPF\0" for marker, raw in _jpeg_segments(file))
 
 
+def is_lossless_webp(path: Path) -> bool:
+    """Whether a WebP file's picture, or its first frame, is kept without loss."""
+    with path.open("rb") as file:
+        file.seek(12)
+        while len(head := file.read(8)) == 8:
+            kind, length = struct.unpack("<4sI", head)
+            if kind == b"ANMF":  # a frame: its own head, then chunks
+                file.seek(16, os.SEEK_CUR)
+            elif kind in (b"VP8 ", b"VP8L"):
+                return bool(kind == b"VP8L")
+            else:
+                file.seek(length + length % 2, os.SEEK_CUR)
+    return False
+
+
 def embed(
     path: Path, file_format: Format, exif_data: bytes | None, more: bytes, size: tuple[int, int], alpha: bool
 ) -> bool:

@@ -20,6 +20,7 @@ from subpixel import containers, exif, formats
 from subpixel.files import replacing
 from subpixel.formats import Format
 from subpixel.raster import Colour, Layout, Raster, Strip
+from subpixel.scratch import bigtiff_head
 
 Size = tuple[int, int]
 Progress = Callable[[float], object]
@@ -38,14 +39,6 @@ _COLOURS: dict[str, Colour] = {
     "cmyk": "cmyk",
 }
 _DTYPES: dict[str, np.dtype[Any]] = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
-_INTERPRETATIONS = {
-    ("grey", 1): "b-w",
-    ("grey", 2): "grey16",
-    ("rgb", 1): "srgb",
-    ("rgb", 2): "rgb16",
-    ("cmyk", 1): "cmyk",
-    ("cmyk", 2): "cmyk",
-}
 _LIBVIPS_NAMES = {"AVIF": "heif"}
 
 # What libvips carries from an input's header to its output, and what to call it; EXIF is ours to carry.
@@ -198,7 +191,8 @@ def write(
             wrong has been looked at.
         picture: the original.
         size: width and height to resample to; None for those of the pages.
-        quality: 1 to 100 for lossy formats; 100 is lossless in WebP and AVIF. None for the format's default.
+        quality: 1 to 100 for lossy formats; 100 is lossless in WebP and AVIF. None for the format's default,
+            but 100 from a lossless WebP to another.
         progress: told the fraction done, in 0..1: half by the strips, half by the encoding.
 
     Raises:
@@ -218,7 +212,9 @@ def write(
                 image = _resampled(image, pages[0], size)
             image = _with_header(_fitted(image, target, picture), picture, width, height)
             data, notes = _exif(picture, target, width, height)
-            options = _encoding(image, target, quality, has_exif=data is not None)
+            options = _encoding(
+                image, target, quality or _quality(picture, target), has_exif=data is not None
+            )
             _save(image, temporary, target, options, lambda fraction: tell((1 + fraction) / 2))
             notes += _losses(target, picture)
             notes += _carry(temporary, target, picture, data, (width, height))
@@ -254,7 +250,9 @@ def _layout(image: Any) -> Layout:
 
 
 def _spool(pages: Sequence[Raster], scratch: IO[bytes]) -> Iterator[float]:
-    """Write all pixels to a file, giving the fraction done after each strip."""
+    """Write all pixels to a file as a TIFF, giving the fraction done after each strip."""
+    first = pages[0]
+    scratch.write(bigtiff_head(first.width, first.height * len(pages), first.layout, first.dtype.itemsize))
     rows = sum(page.height for page in pages)
     done = 0
     for page in pages:
@@ -267,17 +265,9 @@ def _spool(pages: Sequence[Raster], scratch: IO[bytes]) -> Iterator[float]:
 
 def _open_scratch(scratch: IO[bytes], pages: Sequence[Raster]) -> Any:
     """The scratch file as an image, by its descriptor: it has no name, so that not even SIGKILL leaves it."""
-    first = pages[0]
-    image = pyvips.Image.rawload(
-        f"/dev/fd/{scratch.fileno()}",
-        first.width,
-        first.height * len(pages),
-        first.layout.bands,
-        format="uchar" if first.dtype == np.uint8 else "ushort",
-    )
-    image = image.copy(interpretation=_INTERPRETATIONS[first.layout.colour, first.dtype.itemsize])
+    image = pyvips.Image.tiffload(f"/dev/fd/{scratch.fileno()}", access="sequential").copy()
     if len(pages) > 1:
-        image.set_type(pyvips.GValue.gint_type, "page-height", first.height)
+        image.set_type(pyvips.GValue.gint_type, "page-height", pages[0].height)
     return image
 
 
@@ -356,9 +346,14 @@ def _save(image: Any, path: Path, target: Format, options: dict[str, Any], tell:
         raise
 
 
+def _quality(picture: Picture, target: Format) -> int | None:
+    if target == picture.format == formats.WEBP and containers.is_lossless_webp(picture.path):
+        return 100
+    return target.quality
+
+
 def _encoding(image: Any, target: Format, quality: int | None, *, has_exif: bool) -> dict[str, Any]:
     """How libvips should encode: the best that the format can at a speed that people wait for."""
-    quality = quality or target.quality
     lossy = {"lossless": True} if quality == 100 else {"Q": quality}
     options: dict[Format, dict[str, Any]] = {
         formats.PNG: {"compression": 3, "filter": "all"},  # as small as at 6, in a third of the time
