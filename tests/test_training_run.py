@@ -62,6 +62,7 @@ def test_a_network_starts_from_another(photos, tmp_path, monkeypatch) -> None:
     [
         (["--data", "{empty}", "--out", "{tmp}/a.safetensors"], "which holds none"),
         (["--data", "{photos}", "--out", "{tmp}/no/a.safetensors"], "folder must exist"),
+        (["--data", "{photos}", "--out", "{tmp}"], "must end in .safetensors"),
         (["--data", "{photos}", "--out", "{tmp}/taken.safetensors"], "must not be lost"),
         (["--data", "{photos}", "--out", "{tmp}/a.safetensors", "--patch", "900"], "smaller patch"),
         (["--data", "{photos}", "--out", "{tmp}/a.safetensors", "--start", "nothing"], "an existing file"),

@@ -27,7 +27,6 @@ log = logging.getLogger("subpixel")
 
 app = typer.Typer(
     help="Enlarge images with sub-pixel networks.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain text, the same in a terminal, a file and the documentation
     add_completion=False,
@@ -40,9 +39,9 @@ def main() -> None:
         signal.SIGTERM, lambda *_: sys.exit(143)
     )  # as an exception, so that temporary files are removed
     try:
-        sys.exit(app(repeated(sys.argv[1:]), standalone_mode=False))
+        sys.exit(app(repeated(sys.argv[1:]) or ["--help"], standalone_mode=False))
     except typer.TyperException as error:
-        fail(error.format_message(), error.exit_code)  # no message where the help was printed instead
+        fail(error.format_message(), error.exit_code)
     except Exception as error:
         log.debug("traceback:", exc_info=True)
         fail(describe(error), 1)

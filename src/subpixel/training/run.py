@@ -57,8 +57,7 @@ def run(
         ValueError: a folder without images, or images too small; a checkpoint of another recipe; an earlier
             run's files in the way.
     """
-    checkpoint = out.with_suffix(".checkpoint")
-    _check_output(out, checkpoint, resume)
+    _check_output(out, resume)
     fabric = Fabric(devices=devices, precision="bf16-mixed" if precision == "bf16" else "32-true")
     fabric.launch()
     fabric.seed_everything(recipe.seed, verbose=False)
@@ -72,7 +71,7 @@ def run(
         training,
         validation,
         fabric=fabric,
-        checkpoint=checkpoint,
+        checkpoint=_checkpoint(out),
         resume=resume,
         report=report if fabric.is_global_zero else lambda _: None,
     )
@@ -93,11 +92,17 @@ def run(
     return network
 
 
-def _check_output(out: Path, checkpoint: Path, resume: bool) -> None:
+def _checkpoint(out: Path) -> Path:
+    return out.with_suffix(".checkpoint")
+
+
+def _check_output(out: Path, resume: bool) -> None:
     """Refuse now what would be refused, or lost, after hours."""
+    if out.suffix != ".safetensors":
+        raise ValueError(f"the output's name must end in .safetensors; got {out}.")
     if not out.parent.is_dir():
         raise ValueError(f"the output's folder must exist; got {out}. Make {out.parent} first.")
-    for existing in (out, checkpoint):
+    for existing in (out, _checkpoint(out)):
         if existing.exists() and not resume:
             raise ValueError(
                 f"an earlier run must not be lost; {existing} exists. Resume it, or name another output."
