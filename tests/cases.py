@@ -1,4 +1,4 @@
-"""Random transposed convolutions for Hypothesis, small and of every awkward geometry, and a slow oracle for them."""
+"""Random transposed convolutions for Hypothesis, small and awkward, and a slow oracle for them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,6 +57,11 @@ class Case:
         return self._draw(1, self.channels[0] * self.groups, self.channels[1], *kernel_size)
 
     @cached_property
+    def conv_weight(self) -> Tensor:
+        """Of a convolution with the same kernel size, channels and groups."""
+        return self._draw(3, self.channels[1] * self.groups, self.channels[0], *self.weight.shape[2:])
+
+    @cached_property
     def bias(self) -> Tensor | None:
         return self._draw(2, self.channels[1] * self.groups) if self.with_bias else None
 
@@ -95,7 +100,7 @@ def _axes(
 
 
 def scatter(case: Case) -> NDArray[np.float64]:
-    """The definition: each input pixel adds the kernel, times its value, to the output; then the borders go."""
+    """The definition: each input pixel adds the kernel, times its value; what leaves the output is lost."""
     x, weight = case.x.numpy(), case.weight.numpy()
     strides, dilations = np.array(case.strides), np.array([axis.dilation for axis in case.geometry])
     paddings = np.array([axis.padding for axis in case.geometry])

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import torch
 from cases import Case, assert_close, cases, scatter
 from hypothesis import find, given, settings
 from torch import Tensor
@@ -36,7 +35,7 @@ def test_sub_pixel_convolution_is_the_transposed_one_reversed(case: Case) -> Non
 @given(case=cases())
 @settings(max_examples=500)
 def test_float32_differs_by_reassociation_alone(case: Case) -> None:
-    """Summing n products in any order errs by at most n * 2**-24 / (1 - n * 2**-24) of the sum of their sizes."""
+    """Summing n products in any order errs by at most n*u / (1 - n*u) of their sizes' sum, u = 2**-24."""
     expected = scatter(case)
     terms = case.channels[0] * case.weight[0, 0].numel() + 2  # a product's own rounding, and the bias
     single = [None if t is None else t.float() for t in (case.x, case.weight, case.bias)]

@@ -1,4 +1,4 @@
-"""What all maps of weights have in common: linear, alike in every array library, and clear about what they refuse."""
+"""What all maps of weights have in common: linear, alike in every array library, clear in refusal."""
 
 from collections.abc import Callable
 from typing import Any

@@ -132,6 +132,8 @@ def conv_transpose(  # noqa: PLR0913 (PyTorch's signature)
     """
     if form not in _FORMS:
         raise ValueError(f"form must be one of {_FORMS}; got {form!r}.")
+    if weight.ndim - 2 not in _CONV:
+        raise RuntimeError(f"weight must have 1 to 3 spatial axes; got {tuple(weight.shape)}.")
     algorithm = _fastest(x, weight, stride, dilation, groups) if form == "auto" else form
     if algorithm == "transposed":
         operator = _CONV_TRANSPOSE[weight.ndim - 2]
@@ -303,7 +305,6 @@ def _checked_geometry(
     """The geometry, once everything is checked that PyTorch refuses."""
     ndim, (c_in, c_out) = weight.ndim - 2, weight.shape[:2]
     geometry = axes(weight.shape[2:], *options)
-    _require(ndim in _CONV, f"weight must have 1 to 3 spatial axes; got {tuple(weight.shape)}.")
     _require(c_in % groups == 0, f"the input channels must be a multiple of groups; got {c_in}, {groups=}.")
     _require(
         x.ndim in {ndim + 1, ndim + 2} and x.shape[-ndim - 1] == c_in,

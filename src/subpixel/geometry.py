@@ -104,6 +104,8 @@ class Axis:
         Raises:
             ValueError: the padding leaves no pixel.
         """
+        if input_size < 1:
+            raise ValueError(f"the input must have at least one pixel; got {input_size}.")
         size = self.stride * input_size + self._surplus
         if size < 1:
             raise ValueError(
