@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "tiles": {"network", "engines", "colour", "raster"},
     "upscale": {"network", "engines", "images", "raster", "tiles"},
     "evaluation": {"images", "training.degradation"},
-    "training": {"network", "images", "colour", "evaluation.metrics"},
+    "training": {"network", "models", "images", "colour", "evaluation.metrics"},
 }
 
 # Outside packages with a format or a machine of their own: imported in one place.
@@ -44,7 +44,7 @@ HOME_OF = {
     "onnxruntime": "engines.onnxruntime",
     "onnx_ir": "engines.onnxruntime",
     "safetensors": "network",
-    "lightning_fabric": "training.loop",
+    "lightning_fabric": "training.run",
     "pytorch_optimizer": "training.loop",
     "typer": "cli",
     "rich": "cli",

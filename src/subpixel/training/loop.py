@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -16,11 +16,13 @@ from subpixel.training.recipe import Recipe
 
 with needing("train"):
     import torch
-    from lightning_fabric import Fabric
     from pytorch_optimizer import SOAP
     from torch import Tensor
     from torch.nn.functional import mse_loss
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def train(
     training: Sequence[Pair],
     validation: Sequence[Pair],
     *,
-    fabric: Fabric,
+    fabric: "Fabric",
     checkpoint: Path,
     resume: bool = False,
     every: int = 2000,
@@ -108,7 +110,7 @@ def train(
     return cast(Model, average.module)
 
 
-def validate(model: Model, pairs: Sequence[Pair], fabric: Fabric) -> float:
+def validate(model: Model, pairs: Sequence[Pair], fabric: "Fabric") -> float:
     """Mean PSNR in dB of a model over images, the protocol's: rounded, r pixels shaved off each border."""
     shave = model.upscale_factor
     figures = []
@@ -120,7 +122,7 @@ def validate(model: Model, pairs: Sequence[Pair], fabric: Fabric) -> float:
     return float(np.mean(figures))
 
 
-def _to_device(batch: np.ndarray[Any, np.dtype[np.uint8]], fabric: Fabric) -> Tensor:
+def _to_device(batch: np.ndarray[Any, np.dtype[np.uint8]], fabric: "Fabric") -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(batch)).to(fabric.device).float() / 255
 
 
@@ -131,14 +133,14 @@ def _mean_psnr(losses: list[Tensor], step: int) -> float:
     return -10 * math.log10(mean)
 
 
-def _save(fabric: Fabric, checkpoint: Path, state: dict[str, Any]) -> None:
+def _save(fabric: "Fabric", checkpoint: Path, state: dict[str, Any]) -> None:
     partial = checkpoint.with_name(f".{checkpoint.name}.partial")  # one name for all processes
     fabric.save(partial, state)
     if fabric.is_global_zero:
         partial.replace(checkpoint)
 
 
-def _restore(fabric: Fabric, checkpoint: Path, state: dict[str, Any]) -> None:
+def _restore(fabric: "Fabric", checkpoint: Path, state: dict[str, Any]) -> None:
     recipe = state["recipe"]
     fabric.load(checkpoint, state, weights_only=True)
     if state["recipe"] != recipe:
