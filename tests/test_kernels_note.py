@@ -17,7 +17,7 @@ from subpixel.kernels import (
 
 
 def test_figure_3_even_kernel() -> None:
-    """The kernel f = (1, 2, 3, 4) becomes f1 = (2, 4) and f2 = (1, 3); a correlation reads them from the end."""
+    """The kernel f = (1, 2, 3, 4) becomes f1 = (2, 4) and f2 = (1, 3)."""
     kernel = sub_pixel_to_transposed(np.array([[[1, 2, 3, 4]]]))
     phases = transposed_to_phases(kernel, axes((4,), stride=2, padding=2))
     assert [tuple(phase.weight.ravel()) for phase in phases] == [(2, 4), (1, 3)]

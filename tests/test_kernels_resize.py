@@ -37,7 +37,7 @@ def test_nearest_resize_and_convolution(case: Case) -> None:
 
 
 def test_cost_of_the_usual_case() -> None:
-    """r = 2, k = 3: 36 multiply-accumulates an LR pixel become 16."""
+    """With r = 2 and k = 3, 36 multiply-accumulates an LR pixel become 16."""
     fused = resize_conv_to_transposed(torch.rand(1, 1, 3, 3), 2)
     assert fused.shape == (1, 1, 4, 4)
     assert transposed_to_lr(fused, axes((4, 4), stride=2, padding=1)).numel() == 16

@@ -54,7 +54,13 @@ def periodic_shuffle(x: Tensor, upscale_factors: Sequence[int]) -> Tensor:
     if _exports_depth_to_space(factors):
         return F.pixel_shuffle(x, factors[0])
     pixels = ((channel + 1 + ndim + i, channel + 1 + i) for i in range(ndim))
-    return _regroup(_unflatten(x, channel, (-1, *factors)), channel, (channel,), pixels, like=x)
+    return _regroup(
+        _unflatten(x, channel, (x.shape[channel] // prod(factors), *factors)),
+        channel,
+        (channel,),
+        pixels,
+        like=x,
+    )
 
 
 def periodic_unshuffle(x: Tensor, downscale_factors: Sequence[int]) -> Tensor:
@@ -194,6 +200,22 @@ def sub_pixel_conv(
 
 
 def _fastest(x: Tensor, weight: Tensor, stride: IntOrInts, dilation: IntOrInts, groups: int) -> Algorithm:
+    """The form that `benchmarks/layers.py` found fastest: on a CPU in float32; PyTorch's operator elsewhere.
+
+    That operator is slow where its matrix product is narrow, and where it writes a large output, channels first,
+    of kernels that do not overlap. An exported program keeps it too: its runtime is another.
+    """
+    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.compiler.is_exporting():
+        return "transposed"
+    c_in, c_out, *kernel_size = weight.shape
+    columns = weight.numel() // c_in  # of the matrix product: outputs of an input pixel
+    channels_first = x.is_contiguous() and weight.is_contiguous()
+    if columns <= 128 and x.numel() * columns >= 2**24 and (channels_first or c_out <= 8):
+        return "compact"
+    ndim = len(kernel_size)
+    disjoint = tuple(kernel_size) in (stride, (stride,) * ndim) and dilation in (1, (1,) * ndim)
+    if disjoint and channels_first and ndim > 1 and x.numel() // c_in * groups * columns >= 2**22:
+        return "compact"
     return "transposed"
 
 
@@ -220,7 +242,7 @@ def _split_conv_transpose(
     maps = torch.cat([_phase_conv(x, phase, bias, rows, groups) for phase in phases], dim=-ndim - 1)
     channel = maps.ndim - ndim - 1
     pixels = ((channel + 1 + ndim + i, channel + i) for i in range(ndim))
-    blocks = _unflatten(maps, channel, (*strides, -1))
+    blocks = _unflatten(maps, channel, (*strides, maps.shape[channel] // prod(strides)))
     return _crop(_regroup(blocks, channel, (channel + ndim,), pixels, like=x), [0] * ndim, sizes, like=x)
 
 
