@@ -114,7 +114,7 @@ def run(job: Job, enlarge: Callable[[Path, Path], Written], overwrite: bool) -> 
     try:
         job.destination.parent.mkdir(parents=True, exist_ok=True)
         return Outcome(job, written=enlarge(job.source, job.destination))
-    except (OSError, ValueError, MemoryError) as error:
+    except (OSError, ValueError) as error:
         return Outcome(job, error=error)
 
 

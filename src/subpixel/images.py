@@ -5,10 +5,13 @@ Files are streamed: neither input nor output is ever whole in memory.
 
 import logging
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -326,24 +329,42 @@ def _with_header(image: Any, picture: Picture, width: int, height: int) -> Any:
 
 
 def _save(image: Any, path: Path, target: Format, options: dict[str, Any], tell: Progress) -> None:
-    """Encode; whatever is raised meanwhile, such as by Ctrl-C, stops libvips and is raised here."""
+    """Encode; what is raised meanwhile, as by Ctrl-C, stops libvips, through which it cannot get."""
     raised: list[BaseException] = []
 
-    def step(image: Any, state: Any) -> None:
+    def guard(function: Callable[..., object], *arguments: Any) -> None:
         try:
-            tell(state.percent / 100)
-        except BaseException as error:  # noqa: BLE001 (it could not get through libvips; raised below)
+            function(*arguments)
+        except BaseException as error:  # noqa: BLE001 (raised below)
             raised.append(error)
             image.set_kill(True)
 
     image.set_progress(True)
-    image.signal_connect("eval", step)
+    image.signal_connect("eval", lambda _, state: guard(tell, state.percent / 100))
+    with _signals_through(guard):
+        try:
+            getattr(image, _libvips_name(target) + "save")(str(path), **options)
+        except pyvips.Error:
+            if not raised:
+                raise
+    if raised:
+        raise raised[0]
+
+
+@contextmanager
+def _signals_through(guard: Callable[..., None]) -> Iterator[None]:
+    """Let the handlers of Ctrl-C and termination run through a guard; in other threads they never run."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ours = {number: partial(guard, handler) for number, handler in handlers.items() if callable(handler)}
+    if threading.current_thread() is not threading.main_thread():
+        ours = {}
+    for number, handler in ours.items():
+        signal.signal(number, handler)
     try:
-        getattr(image, _libvips_name(target) + "save")(str(path), **options)
-    except pyvips.Error:
-        if raised:
-            raise raised[0] from None
-        raise
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, handlers[number])
 
 
 def _quality(picture: Picture, target: Format) -> int | None:
