@@ -16,7 +16,9 @@ def test_every_snippet_prints_what_is_shown() -> None:
 
 def test_the_table_names_every_map() -> None:
     page = PAGE.read_text()
-    public = [name for name, value in vars(kernels).items() if getattr(value, "__module__", "") == kernels.__name__]
+    public = [
+        name for name, value in vars(kernels).items() if getattr(value, "__module__", "") == kernels.__name__
+    ]
     maps = [name for name in public if not name.startswith("_") and name.islower()]
     assert len(maps) == 11
     assert [name for name in maps if f"`{name}`" not in page and f"{name}(" not in page] == []

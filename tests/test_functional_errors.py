@@ -26,6 +26,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "too many axes": ({"x": X[None]}, r"got \(1, 1, 4, 5, 5\)"),
     "another bias": ({"bias": torch.rand(4)}, r"bias must be \(3,\); got \(4,\)"),
     "another dtype": ({"x": X.double()}, "dtype|type"),
+    "no groups": ({"groups": 0}, "input channels must be a multiple of groups; got 4, groups=0"),
     "groups": ({"groups": 3}, "input channels must be a multiple of groups; got 4, groups=3"),
 }
 

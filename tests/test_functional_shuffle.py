@@ -63,6 +63,7 @@ def test_gradients() -> None:
     [
         (tensor(2, 6, 3, 3), (2, 2), r"x must be \(..., c \* 4, and 2 spatial axes\) .* got \(2, 6, 3, 3\)"),
         (tensor(4), (2,), "1 spatial axes"),
+        (tensor(4, 3, 3), (2, 0), r"factors \(2, 0\)"),
     ],
 )
 def test_shuffle_refuses(x: Tensor, factors: tuple[int, ...], message: str) -> None:
@@ -70,7 +71,9 @@ def test_shuffle_refuses(x: Tensor, factors: tuple[int, ...], message: str) -> N
         periodic_shuffle(x, factors)
 
 
-@pytest.mark.parametrize(("x", "factors"), [(tensor(1, 4, 5), (2, 2)), (tensor(4), (2,))])
+@pytest.mark.parametrize(
+    ("x", "factors"), [(tensor(1, 4, 5), (2, 2)), (tensor(4), (2,)), (tensor(1, 4), (0,))]
+)
 def test_unshuffle_refuses(x: Tensor, factors: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"x must be \(..., c, multiples of .*; got"):
         periodic_unshuffle(x, factors)

@@ -1,5 +1,7 @@
 """What all maps of weights have in common: linear, alike in every array library, clear in refusal."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -102,5 +104,14 @@ def test_refuses_with_the_reason() -> None:
         kernels.lr_to_transposed(weight, 3)
     with pytest.raises(ValueError, match="upscale_factor must be one integer or one an axis"):
         kernels.lift_conv(weight, (2, 2, 2), padding=1)
+    with pytest.raises(ValueError, match="upscale_factor must be at least 1; got 0"):
+        kernels.resize_conv_to_transposed(weight, 0)
+    with pytest.raises(ValueError, match="must be a multiple of 0"):
+        kernels.sub_pixel_to_transposed(weight, groups=0)
     with pytest.raises(ValueError, match="form must be one of"):
         kernels.transposed_to_lr(weight, axes((3, 3)), form="split")  # type: ignore[arg-type]
+
+
+def test_importing_them_imports_no_pytorch() -> None:
+    code = "import sys, subpixel.kernels; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -3,6 +3,8 @@
 import copy
 import inspect
 import io
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -161,3 +163,11 @@ def test_weight_norm_works() -> None:
     parametrize = torch.nn.utils.parametrizations.weight_norm
     ours, theirs = parametrize(ours), parametrize(theirs)
     torch.testing.assert_close(ours(image(2)), theirs(image(2)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("module", ["functional", "nn"])
+def test_a_missing_pytorch_is_explained(module: str) -> None:
+    code = f"import sys; sys.modules['torch'] = None; import subpixel.{module}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith("Run: pip install 'subpixel[torch]'\n")

@@ -48,7 +48,7 @@ def periodic_shuffle(x: Tensor, upscale_factors: Sequence[int]) -> Tensor:
     """
     factors, ndim = tuple(upscale_factors), len(upscale_factors)
     channel = x.ndim - ndim - 1
-    if channel < 0 or x.shape[channel] % prod(factors):
+    if channel < 0 or min(factors) < 1 or x.shape[channel] % prod(factors):
         expected = f"(..., c * {prod(factors)}, and {ndim} spatial axes)"
         raise ValueError(f"x must be {expected} for the factors {factors}; got {tuple(x.shape)}.")
     if _exports_depth_to_space(factors):
@@ -84,7 +84,11 @@ def periodic_unshuffle(x: Tensor, downscale_factors: Sequence[int]) -> Tensor:
     factors, ndim = tuple(downscale_factors), len(downscale_factors)
     channel = x.ndim - ndim - 1
     sizes = x.shape[channel + 1 :]
-    if channel < 0 or any(size % factor for size, factor in zip(sizes, factors, strict=True)):
+    if (
+        channel < 0
+        or min(factors) < 1
+        or any(size % factor for size, factor in zip(sizes, factors, strict=True))
+    ):
         raise ValueError(f"x must be (..., c, multiples of {factors}); got {tuple(x.shape)}.")
     if _exports_depth_to_space(factors):
         return F.pixel_unshuffle(x, factors[0])
@@ -94,7 +98,7 @@ def periodic_unshuffle(x: Tensor, downscale_factors: Sequence[int]) -> Tensor:
     return _regroup(blocks, channel, (channel, *phases), ((pixel,) for pixel in pixels), like=x)
 
 
-def conv_transpose(  # noqa: PLR0913 (PyTorch's signature)
+def conv_transpose(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -202,17 +206,17 @@ def sub_pixel_conv(
 def _fastest(x: Tensor, weight: Tensor, stride: IntOrInts, dilation: IntOrInts, groups: int) -> Algorithm:
     """The form that `benchmarks/layers.py` found fastest: on a CPU in float32; PyTorch's operator elsewhere.
 
-    That operator is slow where its matrix product is narrow, and where it writes a large output, channels first,
-    of kernels that do not overlap. An exported program keeps it too: its runtime is another.
+    That operator is slow where its matrix product is narrow, and where it writes a large output of kernels that
+    do not overlap, channels first. It also stays in exported programs: their runtimes are others.
     """
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.compiler.is_exporting():
         return "transposed"
     c_in, c_out, *kernel_size = weight.shape
-    columns = weight.numel() // c_in  # of the matrix product: outputs of an input pixel
+    columns, ndim = weight.numel() // c_in, len(kernel_size)  # of the product: outputs of an input pixel
     channels_first = x.is_contiguous() and weight.is_contiguous()
-    if columns <= 128 and x.numel() * columns >= 2**24 and (channels_first or c_out <= 8):
+    narrow = columns <= 128 and x.numel() * columns >= 2**24
+    if narrow and (c_out <= 8 or (channels_first and not torch.is_grad_enabled())):
         return "compact"
-    ndim = len(kernel_size)
     disjoint = tuple(kernel_size) in (stride, (stride,) * ndim) and dilation in (1, (1,) * ndim)
     if disjoint and channels_first and ndim > 1 and x.numel() // c_in * groups * columns >= 2**22:
         return "compact"
@@ -327,7 +331,10 @@ def _checked_geometry(
     """The geometry, once everything is checked that PyTorch refuses."""
     ndim, (c_in, c_out) = weight.ndim - 2, weight.shape[:2]
     geometry = axes(weight.shape[2:], *options)
-    _require(c_in % groups == 0, f"the input channels must be a multiple of groups; got {c_in}, {groups=}.")
+    _require(
+        groups > 0 and c_in % groups == 0,
+        f"the input channels must be a multiple of groups; got {c_in}, {groups=}.",
+    )
     _require(
         x.ndim in {ndim + 1, ndim + 2} and x.shape[-ndim - 1] == c_in,
         f"x must be (batch, {c_in}, {ndim} sizes), with or without the batch; got {tuple(x.shape)}.",

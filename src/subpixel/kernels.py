@@ -2,9 +2,9 @@
 # (an array namespace is known only when the array is)
 """The algebra: weights of up-samplers to weights of low-resolution (LR) convolutions, and back.
 
-Pure functions on any array-API array (NumPy, PyTorch, ...): they add zeros, reverse taps, split and move
-axes, so nothing is rounded and gradients pass through. Spatial axes are independent; any number of them will
-do.
+Pure functions on any array-API array (NumPy, PyTorch, ...). They add zeros, reverse taps, split and move
+axes, so nothing is rounded (but where a resize sums taps), and gradients pass through. Spatial axes are
+independent, and any number of them will do.
 
 Layouts are PyTorch's: (c_in, c_out // groups, *k) for a transposed convolution, (c_out, c_in // groups, *k)
 for a convolution, and the phases of a channel side by side, channel c * r**d + f, where `pixel_shuffle` looks
@@ -100,7 +100,7 @@ def lr_to_transposed(weight: ArrayT, upscale_factor: IntOrInts, *, groups: int =
 
     References: Shi et al. 2016 (arXiv:1609.07009), section 2, "the inverse operation".
     """
-    factors = per_axis(upscale_factor, weight.ndim - 2, "upscale_factor")
+    factors = _factors(weight, upscale_factor)
     _check(weight, groups * prod(factors))
     xp = _namespace(weight)
     ndim, taps = len(factors), weight.shape[2:]
@@ -206,9 +206,8 @@ def resize_conv_to_transposed(
         >>> resize_conv_to_transposed(np.array([[[1, 2, 4]]]), 2)
         array([[[4, 6, 3, 1]]])
     """
-    ndim = weight.ndim - 2
-    factors = per_axis(upscale_factor, ndim, "upscale_factor")
-    dilations = per_axis(dilation, ndim, "dilation")
+    factors = _factors(weight, upscale_factor)
+    dilations = per_axis(dilation, len(factors), "dilation")
     weight = sub_pixel_to_transposed(weight, groups=groups)
     for axis, (factor, step) in enumerate(zip(factors, dilations, strict=True), start=2):
         first, *others = _shifts(_dilate(weight, axis, step), axis, factor)
@@ -245,7 +244,7 @@ def lift_conv(weight: ArrayT, upscale_factor: IntOrInts, *, padding: IntOrInts, 
     _check(weight, groups)
     xp = _namespace(weight)
     channels, kernel_size = weight.shape[0], weight.shape[2:]
-    factors = per_axis(upscale_factor, len(kernel_size), "upscale_factor")
+    factors = _factors(weight, upscale_factor)
     # Phase a of the HR output is a convolution that strides by r, its kernel shifted by a.
     for axis, factor in enumerate(factors):
         weight = xp.stack(_shifts(weight, 2 + 2 * axis, factor), axis=1 + axis)
@@ -363,10 +362,17 @@ def _check(weight: Any, divisor: int, geometry: Sequence[Axis] | None = None) ->
     kernel_size = tuple(weight.shape[2:])
     if geometry is not None and kernel_size != (expected := tuple(axis.kernel_size for axis in geometry)):
         raise ValueError(f"the weight must fit its geometry; got a kernel of {kernel_size} for {expected}.")
-    if weight.shape[0] % divisor:
+    if divisor < 1 or weight.shape[0] % divisor:
         raise ValueError(
             f"the first axis of the weight must be a multiple of {divisor}; got shape {tuple(weight.shape)}."
         )
+
+
+def _factors(weight: Any, upscale_factor: IntOrInts) -> tuple[int, ...]:
+    factors = per_axis(upscale_factor, weight.ndim - 2, "upscale_factor")
+    if min(factors) < 1:
+        raise ValueError(f"upscale_factor must be at least 1; got {upscale_factor}.")
+    return factors
 
 
 def _split(weight: ArrayT, factors: Sequence[int], groups: int) -> ArrayT:
