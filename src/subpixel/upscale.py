@@ -17,7 +17,7 @@ from subpixel.tiles import Stage, enlarge
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from subpixel.images import Picture, Written
+    from subpixel.images import Written
 
 Pixels = NDArray[Any]
 Factors = tuple[int, ...]
@@ -140,10 +140,26 @@ class Upscaler:
         source, destination = Path(source), Path(destination)
         picture = images.read(source)
         target = None if size is None else _proportional(size, picture.width, picture.height)
-        factors = (self.factor(scale),) if target is None else self._reaching(target, picture)
+        factors = (
+            (self.factor(scale),)
+            if target is None
+            else _reaching(target, picture.width, picture.height, self._factors)
+        )
         dtype = images.dtype_for(picture, destination)
         pages = [self._enlarge(picture.page(index), factors, dtype) for index in range(picture.pages)]
         return images.write(destination, pages, picture, size=target, quality=quality, progress=progress)
+
+    def factor(self, scale: int | None = None) -> int:
+        """The factor for a scale that is asked for: None is the network's own, or 2.
+
+        Raises:
+            ValueError: there is no network for it.
+        """
+        if scale is None:
+            return self._factors[0]
+        if scale not in self._factors:
+            raise ValueError(f"the scale must be {' or '.join(map(str, self._factors))}; got {scale}.")
+        return scale
 
     def _array(self, pixels: Pixels, layout: Layout, scale: int | None) -> Pixels:
         height, width, _ = pixels.shape
@@ -170,25 +186,6 @@ class Upscaler:
             )
         return self._stages[factor, exact]
 
-    def factor(self, scale: int | None = None) -> int:
-        """The factor for a scale that is asked for: None is the network's own, or 2.
-
-        Raises:
-            ValueError: there is no network for it.
-        """
-        if scale is None:
-            return self._factors[0]
-        if scale not in self._factors:
-            raise ValueError(f"the scale must be {' or '.join(map(str, self._factors))}; got {scale}.")
-        return scale
-
-    def _reaching(self, size: Size, picture: "Picture") -> Factors:
-        """The factors, small first, with the least product that reaches a size; none if it is no larger."""
-        needed = max(size[0] / picture.width, size[1] / picture.height)
-        most = max(0, ceil(log2(needed)))
-        chains = (c for count in range(most + 1) for c in combinations_with_replacement(self._factors, count))
-        return min((prod(chain), len(chain), chain) for chain in chains if prod(chain) >= needed)[2]
-
     def _pil(self, image: "Image", scale: int | None) -> "Image":
         import PIL.Image  # noqa: PLC0415 (installed where such an image comes from)
 
@@ -201,7 +198,8 @@ class Upscaler:
             )
         pixels = np.atleast_3d(np.asarray(image))
         enlarged = self._array(pixels, _PIL_LAYOUTS[image.mode], scale)
-        result = PIL.Image.fromarray(enlarged.squeeze(-1) if enlarged.shape[2] == 1 else enlarged, image.mode)
+        height, width = enlarged.shape[:2]
+        result = PIL.Image.frombytes(image.mode, (width, height), enlarged.tobytes())
         result.info = dict(image.info)
         return result
 
@@ -215,6 +213,14 @@ def _plain(image: "Image") -> "Image":
 
 def _shipped_factors() -> Factors:
     return tuple(sorted(int(name.removeprefix(FAMILY)) for name in shipped() if name.startswith(FAMILY)))
+
+
+def _reaching(size: Size, width: int, height: int, factors: Factors) -> Factors:
+    """The factors, small first, with the least product that reaches a size; none if it is no larger."""
+    needed = max(size[0] / width, size[1] / height)
+    most = max(0, ceil(log2(needed)))
+    chains = (chain for count in range(most + 1) for chain in combinations_with_replacement(factors, count))
+    return min((prod(chain), len(chain), chain) for chain in chains if prod(chain) >= needed)[2]
 
 
 def _proportional(size: tuple[int | None, int | None], width: int, height: int) -> Size:
