@@ -7,18 +7,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from subpixel.extras import needing
 from subpixel.images import image_files
 from subpixel.models import Model
 from subpixel.network import LRNetwork
-from subpixel.training.data import load_pairs
+from subpixel.training.data import Patches, load_pairs
 from subpixel.training.loop import Progress, train, validate
 from subpixel.training.recipe import Recipe
+from subpixel.training.rounding import round_weights
 
 with needing("train"):
     from lightning_fabric import Fabric
 
 Precision = Literal["f32", "bf16"]
+
+ROUNDED_ON = 16  # patches: at the usual size 16,000 pixels, for at most 577 weights an output
 
 
 def run(
@@ -34,7 +39,7 @@ def run(
     command: str = "",
     report: Callable[[Progress], None] = lambda _: None,
 ) -> LRNetwork | None:
-    """Train a model on folders of images and save it as an LR network.
+    """Train a model on folders of images and save it as an LR network, its weights rounded to bfloat16.
 
     On a GPU where there is one; with several devices, one process each, started by Lightning Fabric.
 
@@ -87,7 +92,10 @@ def run(
         "versions": {package: version(package) for package in ("torch", "pytorch-optimizer")},
     }
     earlier = [] if start is None else list(start.metadata.get("training", []))
-    network = replace(trained.lr_network(), metadata={"name": out.stem, "training": [*earlier, stage]})
+    patches = Patches(training, model.upscale_factor, model.radius, recipe.patch, (recipe.seed,))
+    planes = (patches.batch(0, ROUNDED_ON)[0] / 255).astype(np.float32)
+    network = round_weights(trained.lr_network(), planes)
+    network = replace(network, metadata={"name": out.stem, "training": [*earlier, stage]})
     network.save(out)
     return network
 
