@@ -65,6 +65,18 @@ def test_identical_in_numpy_pytorch_and_the_strict_array_api(name: str, case: Ca
 
 
 @given(case=cases())
+@settings(max_examples=100)
+def test_phases_are_linear(case: Case) -> None:
+    rng = np.random.default_rng(case.seed)
+    u, v = (rng.integers(-9, 10, case.weight.shape).astype(np.float64) for _ in range(2))
+    split = (
+        kernels.transposed_to_phases(w, case.geometry, groups=case.groups) for w in (3 * u - 5 * v, u, v)
+    )
+    for combined, first, second in zip(*split, strict=True):
+        assert np.array_equal(combined.weight, 3 * first.weight - 5 * second.weight)
+
+
+@given(case=cases())
 @settings(max_examples=200)
 def test_phases_are_identical_in_numpy_pytorch_and_the_strict_array_api(case: Case) -> None:
     def weights(array: Any) -> list[NDArray[np.float64]]:

@@ -206,19 +206,19 @@ def sub_pixel_conv(
 def _fastest(x: Tensor, weight: Tensor, stride: IntOrInts, dilation: IntOrInts, groups: int) -> Algorithm:
     """The form that `benchmarks/layers.py` found fastest: on a CPU in float32; PyTorch's operator elsewhere.
 
-    That operator is slow where its matrix product is narrow, and where it writes a large output of kernels that
-    do not overlap, channels first. It also stays in exported programs: their runtimes are others.
+    That operator is slow where its matrix product is narrow, and where it writes a large output of kernels
+    that do not overlap, channels first. It also stays in exported programs: their runtimes are others.
     """
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.compiler.is_exporting():
         return "transposed"
     c_in, c_out, *kernel_size = weight.shape
-    columns, ndim = weight.numel() // c_in, len(kernel_size)  # of the product: outputs of an input pixel
+    columns, ndim = c_out * prod(kernel_size), len(kernel_size)  # of the product, for each group
     channels_first = x.is_contiguous() and weight.is_contiguous()
     narrow = columns <= 128 and x.numel() * columns >= 2**24
     if narrow and (c_out <= 8 or (channels_first and not torch.is_grad_enabled())):
         return "compact"
     disjoint = tuple(kernel_size) in (stride, (stride,) * ndim) and dilation in (1, (1,) * ndim)
-    if disjoint and channels_first and ndim > 1 and x.numel() // c_in * groups * columns >= 2**22:
+    if disjoint and channels_first and ndim > 1 and x.numel() * columns * groups >= 2**22 * c_in:
         return "compact"
     return "transposed"
 
