@@ -26,11 +26,11 @@ from subpixel.functional import conv_transpose
 FORMS = ("aligned", "compact", "split", "auto")
 OPERATORS = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
 CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
-SAMPLE = 2e-3  # seconds; what is quicker is repeated
+SAMPLE = 4e-3  # seconds; what is quicker is repeated
 ROUNDS = 4  # at least
 HOPELESS = 4  # a form this many times slower than PyTorch is timed once, to leave time to the others
 
-Times = dict[str, float]  # seconds by form, "PyTorch" among them
+Times = dict[str, list[float]]  # seconds by form, "PyTorch" among them, round by round
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def main() -> None:
     task = "forward and backward" if options.training else "inference"
     print(f"{processor()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}, float32, {task}")
     print(
-        "Milliseconds of PyTorch's own operator, then how many times faster each form is; * is the fastest.\n"
+        "Median milliseconds of PyTorch's operator, then how many times faster the forms are; * is the fastest.\n"
     )
     print(f"{'':72}{'memory format':15}{'PyTorch':>9}" + "".join(f"{form:>10}" for form in FORMS))
     results = {}
@@ -152,7 +152,7 @@ def main() -> None:
 
 
 def measure(layer: Layer, seconds: float) -> dict[str, Times]:
-    """The median times by memory format and form."""
+    """The times by memory format and form."""
     candidates = {
         (memory_format, form): run
         for memory_format, tensors in inputs(layer).items()
@@ -168,8 +168,7 @@ def measure(layer: Layer, seconds: float) -> dict[str, Times]:
     while time.perf_counter() < end or min(len(samples[key]) for key in alive) < ROUNDS:
         for key in random.sample(list(alive), len(alive)):  # what ran before leaves caches and memory behind
             samples[key].append(sample(alive[key], repeats[key]))
-    medians = {key: median(values) for key, values in samples.items()}
-    return {m: {form: t for (other, form), t in medians.items() if other == m} for m, _ in candidates}
+    return {m: {form: t for (other, form), t in samples.items() if other == m} for m, _ in candidates}
 
 
 def inputs(layer: Layer) -> dict[str, tuple[torch.Tensor, ...]]:
@@ -210,32 +209,41 @@ def sample(run: Callable[[], object], repeats: int = 1) -> float:
 
 
 def line(layer: Layer, memory_format: str, times: Times) -> str:
-    fastest = min(times, key=lambda form: times[form])
-    cells = [f"{times['PyTorch'] * 1e3:8.2f}{'*' if fastest == 'PyTorch' else ' '}"]
-    cells += [f"{times['PyTorch'] / times[f]:9.2f}{'*' if fastest == f else ' '}" for f in FORMS]
+    gains = {form: gain(times["PyTorch"], taken) for form, taken in times.items()}
+    fastest = max(gains, key=gains.__getitem__)
+    cells = [f"{median(times['PyTorch']) * 1e3:8.2f}{'*' if fastest == 'PyTorch' else ' '}"]
+    cells += [f"{gains[form]:9.2f}{'*' if fastest == form else ' '}" for form in FORMS]
     name = f"{layer} (held out)" if layer.held_out else str(layer)
     return f"{name:72}{memory_format:15}{''.join(cells)}"
 
 
+def gain(times: list[float], others: list[float]) -> float:
+    """How many times faster the others are, round by round: what slows the machine for a while slows both."""
+    return median(time / other for time, other in zip(times, others, strict=False))
+
+
 def summary(results: dict[Layer, dict[str, Times]]) -> str:
     """Each side in its own better memory format."""
-    gains = {}
-    for layer, times in results.items():
-        best = {form: min(row[form] for row in times.values()) for form in ("PyTorch", *FORMS)}
-        lr = min(best[form] for form in FORMS[:-1])
-        gains[layer] = best["PyTorch"] / lr, best["PyTorch"] / best["auto"]
     lines = [""]
-    for title, index in (("the best LR form", 0), ("auto", 1)):
-        column = {layer: gain[index] for layer, gain in gains.items()}
-        held_out = [gain for layer, gain in column.items() if layer.held_out]
-        lines.append(
-            f"PyTorch's best / {title}: geometric mean {geometric(column.values()):.2f}"
-            + (f", held out {geometric(held_out):.2f}" if held_out else "")
-            + f", worst {min(column.values()):.2f} ({min(column, key=column.__getitem__)})"
+    for title, forms in (("the best LR form", FORMS[:-1]), ("auto", ("auto",))):
+        gains = {layer: best_gain(times, forms) for layer, times in results.items()}
+        worst, held_out = (
+            min(gains, key=gains.__getitem__),
+            [gains[layer] for layer in gains if layer.held_out],
         )
-    losses = [layer.network for layer, (lr, _) in gains.items() if lr < 1]
-    lines.append(f"PyTorch's own operator wins on {len(losses)} of {len(gains)}: {'; '.join(losses)}")
+        lines.append(
+            f"PyTorch's best / {title}: geometric mean of {len(gains)} {geometric(gains.values()):.2f}"
+            + (f", of {len(held_out)} held out {geometric(held_out):.2f}" if held_out else "")
+            + f", worst {gains[worst]:.2f} ({worst})"
+        )
+        losses = [f"{layer.network} {gains[layer]:.2f}" for layer in gains if gains[layer] < 0.95]
+        lines.append(f"slower by more than 5 %: {len(losses)}: {'; '.join(losses)}")
     return "\n".join(lines)
+
+
+def best_gain(times: dict[str, Times], forms: Iterable[str]) -> float:
+    ours = min((row[form] for row in times.values() for form in forms), key=median)
+    return gain(min((row["PyTorch"] for row in times.values()), key=median), ours)
 
 
 def geometric(ratios: Iterable[float]) -> float:
