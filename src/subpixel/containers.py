@@ -1,4 +1,4 @@
-"""What libvips drops or rewrites in image files, put in as it is: EXIF, comments, colour chunks.
+"""What libvips drops or rewrites in image files, put in as it is: EXIF, text, comments, colour chunks.
 
 References: JPEG (T.81, B.1), PNG (third edition, 5.3), WebP (RFC 9649, 2.7), HEIF (ISO 23008-12, 9.3).
 """
@@ -7,27 +7,54 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from subpixel import exif, formats
 from subpixel.formats import Format
 
-# PNG chunks that say how colours are meant and when the picture was made.
-PNG_CHUNKS = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tIME")
+# PNG chunks that say how colours are meant and when the picture was made, and text.
+PNG_CHUNKS = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tIME", b"tEXt", b"zTXt", b"iTXt")
+XMP_KEYWORD = b"XML:com.adobe.xmp\0"
 JPEG_COMMENT = 0xFE
+MAX_JPEG_EXIF = 65527
+MAX_EXTRAS = 2**26  # bytes
 
 BLOCK = 2**20
 
 
-def extras(path: Path, file_format: Format) -> bytes:
-    """What a file has besides what libvips keeps, to be put into a file of the same format."""
+@dataclass(frozen=True)
+class Extras:
+    """What to put into a file besides what libvips writes.
+
+    Attributes:
+        exif: without any prefix.
+        raw: what `raw_extras` of a file of the same format gave.
+        xmp: as it is; only PNG wants it, into which libvips puts it where few look for it.
+        resolution: across and down, in pixels a millimetre; only JPEG wants it.
+    """
+
+    exif: bytes | None
+    raw: bytes
+    xmp: bytes | None
+    resolution: tuple[float, float] | None
+
+
+def raw_extras(path: Path, file_format: Format) -> bytes:
+    """The text, comments and colour chunks of a PNG or JPEG file, as they are.
+
+    Raises:
+        ValueError: they are unreasonably large.
+    """
+    pieces = b""
     with path.open("rb") as file:
-        if file_format == formats.PNG:
-            return b"".join(raw for kind, raw in _png_chunks(file) if kind in PNG_CHUNKS)
-        if file_format == formats.JPEG:
-            return b"".join(raw for marker, raw in _jpeg_segments(file) if marker == JPEG_COMMENT)
-    return b""
+        walk = {formats.PNG: _png_extras, formats.JPEG: _jpeg_comments}.get(file_format)
+        for piece in walk(file) if walk else ():
+            pieces += piece
+            if len(pieces) > MAX_EXTRAS:
+                raise ValueError(f"text and comments must have at most {MAX_EXTRAS} bytes.")
+    return pieces
 
 
 def has_further_pictures(path: Path, file_format: Format) -> bool:
@@ -53,50 +80,48 @@ def is_lossless_webp(path: Path) -> bool:
     return False
 
 
-def embed(
-    path: Path, file_format: Format, exif_data: bytes | None, more: bytes, size: tuple[int, int], alpha: bool
-) -> bool:
-    """Put EXIF and extras into an image file that has none, in place; an AVIF must have some EXIF to replace.
+def embed(path: Path, file_format: Format, extras: Extras, size: tuple[int, int], alpha: bool) -> bool:
+    """Put extras into an image file that has none, in place; an AVIF file must have some EXIF to replace.
 
     Args:
         path: the file.
         file_format: its format.
-        exif_data: EXIF without any prefix, or None.
-        more: the `extras` of a file of the same format.
+        extras: what to put in.
         size: width and height of the image in the file.
         alpha: whether it has opacity.
 
     Returns:
         Whether there was a place for EXIF.
     """
+    data = extras.exif
     if file_format == formats.PNG:
-        chunk = b"" if exif_data is None else _png_chunk(b"eXIf", exif_data)
-        _insert(path, 33, more + chunk)  # behind the signature and IHDR
+        chunks = b"" if data is None else _png_chunk(b"eXIf", data)
+        chunks += b"" if extras.xmp is None else _png_chunk(b"iTXt", XMP_KEYWORD + bytes(4) + extras.xmp)
+        _insert(path, 33, extras.raw + chunks)  # behind the signature and IHDR
     elif file_format == formats.JPEG:
-        if exif_data is not None and len(exif_data) > 65527:
-            return False
-        segment = b"" if exif_data is None else _jpeg_segment(0xE1, b"Exif\0\0" + exif_data)
-        _insert(path, _behind_jfif(path), segment + more)
-    elif file_format == formats.WEBP and exif_data is not None:
-        _embed_in_webp(path, exif_data, size, alpha)
-    elif file_format == formats.AVIF and exif_data is not None:
-        _embed_in_avif(path, exif_data)
-    elif file_format == formats.TIFF and exif_data is not None:
-        return exif.add_to_tiff(path, exif_data)
+        fits = data is None or len(data) <= MAX_JPEG_EXIF
+        segment = _jpeg_segment(0xE1, b"Exif\0\0" + data) if data is not None and fits else b""
+        _insert(path, 2, _jfif(extras.resolution) + segment + extras.raw)
+        return fits
+    elif file_format == formats.WEBP and data is not None:
+        _embed_in_webp(path, data, size, alpha)
+    elif file_format == formats.AVIF and data is not None:
+        _embed_in_avif(path, data)
+    elif file_format == formats.TIFF and data is not None:
+        return exif.add_to_tiff(path, data)
     return True
 
 
-def _png_chunks(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """The small chunks before the pixels."""
+def _png_extras(file: IO[bytes]) -> Iterator[bytes]:
     file.seek(8)
     while len(head := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", head)
-        if kind == b"IDAT":
-            return
-        if length > BLOCK:
-            file.seek(length + 4, os.SEEK_CUR)
+        if kind in PNG_CHUNKS and length <= MAX_EXTRAS:
+            chunk = head + file.read(length + 4)
+            if not chunk[8:].startswith(XMP_KEYWORD):
+                yield chunk
         else:
-            yield kind, head + file.read(length + 4)
+            file.seek(length + 4, os.SEEK_CUR)
 
 
 def _png_chunk(kind: bytes, data: bytes) -> bytes:
@@ -117,10 +142,16 @@ def _jpeg_segment(marker: int, data: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
 
 
-def _behind_jfif(path: Path) -> int:
-    with path.open("rb") as file:
-        marker, raw = next(_jpeg_segments(file))
-    return 2 + (len(raw) if marker == 0xE0 else 0)
+def _jpeg_comments(file: IO[bytes]) -> Iterator[bytes]:
+    return (raw for marker, raw in _jpeg_segments(file) if marker == JPEG_COMMENT)
+
+
+def _jfif(resolution: tuple[float, float] | None) -> bytes:
+    """The segment that tells a resolution, in dots an inch."""
+    if resolution is None:
+        return b""
+    dots = (min(round(25.4 * across), 65535) for across in resolution)
+    return _jpeg_segment(0xE0, b"JFIF\0" + struct.pack(">HBHHBB", 0x0102, 1, *dots, 0, 0))
 
 
 def _embed_in_webp(path: Path, exif_data: bytes, size: tuple[int, int], alpha: bool) -> None:

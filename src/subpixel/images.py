@@ -50,12 +50,11 @@ _CARRIED: dict[str, str] = {
     "xmp-data": "XMP",
     "iptc-data": "IPTC",
     "photoshop-data": "Photoshop's data",
-    "png-comment-": "text",
     "delay": "the frames' times",
     "gif-comment": "comments",
 }
-_NO_RESOLUTION = 1.0  # pixels a millimetre: what libvips has where a file tells none
-_KEEP_EXIF, _KEEP_REST = 1, 2 | 4 | 8 | 16  # libvips's flags
+_ASSUMED_RESOLUTION = 72 / 25.4  # pixels a millimetre, where a file tells none
+_KEEP_EXIF, _KEEP_XMP, _KEEP_REST = 1, 2, 4 | 8 | 16  # libvips's flags
 
 pyvips.cache_set_max(0)  # the cache goes by file name, and would serve a file that has changed since
 logging.getLogger("pyvips").addHandler(logging.NullHandler())  # its warnings are not for users' terminals
@@ -317,15 +316,20 @@ def _with_field(image: Any, original: Any, name: str) -> Any:
 
 def _with_header(image: Any, picture: Picture, width: int, height: int) -> Any:
     original = picture.image
-    image = image.copy(xres=original.xres, yres=original.yres)
+    across, down = _resolution(original) or (_ASSUMED_RESOLUTION, _ASSUMED_RESOLUTION)
+    image = image.copy(xres=across, yres=down)
     carried = (*_CARRIED, "loop", "image-description", "resolution-unit")
     for name in original.get_fields():
         if name.startswith(carried) and not image.get_typeof(name):
             image.set_type(original.get_typeof(name), name, original.get(name))
-    if image.get_typeof("xmp-data"):
-        xmp = exif.corrected_xmp(image.get("xmp-data"), width, height)
+    if (xmp := _xmp(picture, width, height)) is not None:
         image.set_type(pyvips.GValue.blob_type, "xmp-data", xmp)
     return image
+
+
+def _xmp(picture: Picture, width: int, height: int) -> bytes | None:
+    xmp = _field(picture.image, "xmp-data", None)
+    return None if xmp is None else exif.corrected_xmp(xmp, width, height)
 
 
 def _save(image: Any, path: Path, target: Format, options: dict[str, Any], tell: Progress) -> None:
@@ -384,8 +388,10 @@ def _encoding(image: Any, target: Format, quality: int | None, *, has_exif: bool
         formats.AVIF: {**lossy, "compression": "av1", "effort": 2},
         formats.GIF: {},
     }
-    place_for_exif = _KEEP_EXIF if target == formats.AVIF and has_exif else 0
-    return {**options[target], "keep": _KEEP_REST | place_for_exif}
+    keep = _KEEP_REST | (_KEEP_XMP if target != formats.PNG else 0)
+    if target == formats.AVIF and has_exif:
+        keep |= _KEEP_EXIF  # in whose place ours is put
+    return {**options[target], "keep": keep}
 
 
 def _bytes(image: Any) -> int:
@@ -395,18 +401,23 @@ def _bytes(image: Any) -> int:
 
 def _exif(picture: Picture, target: Format, width: int, height: int) -> tuple[bytes | None, list[str]]:
     """The EXIF for an output, and what is to be said of it."""
-    only_place = target in (formats.WEBP, formats.AVIF) and picture.image.xres != _NO_RESOLUTION
+    resolution = _resolution(picture.image) if target in (formats.WEBP, formats.AVIF) else None
     try:
         data, notes = _original_exif(picture)
         if data is None:
-            resolution = exif.of_resolution(picture.image.xres, picture.image.yres)
-            return resolution if only_place else None, notes
+            return None if resolution is None else exif.of_resolution(*resolution), notes
         data = exif.corrected(data, width, height)
     except ValueError as error:
         return None, [f"EXIF could not be kept: {error}"]
-    if only_place and not exif.tells_resolution(data):
+    if resolution is not None and not exif.tells_resolution(data):
         notes.append(f"the resolution could not be kept in {target.name}")
     return data, notes
+
+
+def _resolution(image: Any) -> tuple[float, float] | None:
+    """Pixels a millimetre, if the file tells them, and not what formats assume."""
+    assumed = any(abs(image.xres - default) < 0.01 for default in (1, _ASSUMED_RESOLUTION))
+    return None if assumed else (image.xres, image.yres)
 
 
 def _original_exif(picture: Picture) -> tuple[bytes | None, list[str]]:
@@ -421,11 +432,12 @@ def _carry(path: Path, target: Format, picture: Picture, data: bytes | None, siz
     """Put into an output what libvips does not carry; tell what could not be."""
     if containers.has_further_pictures(picture.path, picture.format):
         yield "further pictures in the file, such as a gain map, could not be kept"
-    more = containers.extras(picture.path, picture.format)
-    if more and target != picture.format:
-        more = b""
-        yield f"comments and colour chunks of {picture.format.name} could not be kept in {target.name}"
-    if not containers.embed(path, target, data, more, size, picture.layout.alpha):
+    raw = containers.raw_extras(picture.path, picture.format)
+    if raw and target != picture.format:
+        raw = b""
+        yield f"text, comments or colour chunks of {picture.format.name} could not be kept in {target.name}"
+    extras = containers.Extras(data, raw, _xmp(picture, *size), _resolution(picture.image))
+    if not containers.embed(path, target, extras, size, picture.layout.alpha):
         yield f"EXIF could not be kept in {target.name}"
 
 
