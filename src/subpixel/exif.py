@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Union
 
+import numpy as np
+
 EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
 ORIENTATION, SAMPLES_PER_PIXEL, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = (
     0x0112,
@@ -42,6 +44,7 @@ CARRIED_BY_LIBVIPS = {
 }  # IPTC, Photoshop's data, the ICC profile; XMP is no private tag
 FIRST_PRIVATE = 0x8000
 
+MAX_ENTRIES = 4096  # of a directory
 MAX_BYTES = 2**26  # entries may overlap, and so could ask for more than the file has
 
 _POINTERS = (EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD)
@@ -83,12 +86,9 @@ def corrected(exif: bytes, width: int, height: int) -> bytes:
     data = bytearray(exif)
     try:
         order, first = _header(data)
-        for tag, at in _entries(data, first, order):
-            _correct(data, at, tag, order, width, height)
-            if tag == EXIF_IFD:
-                (pointer,) = struct.unpack_from(order + "I", data, at + 8)
-                for inner, inner_at in _entries(data, pointer, order):
-                    _correct(data, inner_at, inner, order, width, height)
+        _correct(data, first, order, width, height)
+        if (pointer := dict(_entries(data, first, order)).get(EXIF_IFD)) is not None:
+            _correct(data, struct.unpack_from(order + "I", data, pointer + 8)[0], order, width, height)
         _remove_thumbnail(data, first, order)
     except struct.error as error:
         raise ValueError("EXIF must not point beyond its end.") from error
@@ -178,17 +178,20 @@ def _header(data: bytes | bytearray | mmap.mmap) -> tuple[str, int]:
 def _entries(data: bytes | bytearray | mmap.mmap, ifd: int, order: str) -> Iterator[tuple[int, int]]:
     """The tag and the place of each entry."""
     (count,) = struct.unpack_from(order + "H", data, ifd)
+    if count > MAX_ENTRIES:
+        raise ValueError(f"a directory of tags must have at most {MAX_ENTRIES}; got {count}.")
     for at in range(ifd + 2, ifd + 2 + 12 * count, 12):
         yield struct.unpack_from(order + "H", data, at)[0], at
 
 
-def _correct(data: bytearray, at: int, tag: int, order: str, width: int, height: int) -> None:
-    if tag == ORIENTATION:
-        struct.pack_into(order + "HIHH", data, at + 2, 3, 1, 1, 0)
-    elif tag in WIDTHS:
-        struct.pack_into(order + "HII", data, at + 2, 4, 1, width)
-    elif tag in HEIGHTS:
-        struct.pack_into(order + "HII", data, at + 2, 4, 1, height)
+def _correct(data: bytearray, ifd: int, order: str, width: int, height: int) -> None:
+    for tag, at in _entries(data, ifd, order):
+        if tag == ORIENTATION:
+            struct.pack_into(order + "HIHH", data, at + 2, 3, 1, 1, 0)
+        elif tag in WIDTHS:
+            struct.pack_into(order + "HII", data, at + 2, 4, 1, width)
+        elif tag in HEIGHTS:
+            struct.pack_into(order + "HII", data, at + 2, 4, 1, height)
 
 
 def _remove_thumbnail(data: bytearray, first: int, order: str) -> None:
@@ -216,7 +219,7 @@ def _parse(data: bytes | mmap.mmap) -> Ifd:
 
 def _directory(data: bytes | mmap.mmap, ifd: int, order: str, depth: int, budget: list[int]) -> Ifd:
     directory: Ifd = {}
-    for tag, at in _entries(data, ifd, order):
+    for tag, at in dict(_entries(data, ifd, order)).items():  # a tag counts once, or pointers could multiply
         kind, count, pointer = struct.unpack_from(order + "HII", data, at + 2)
         if tag in _POINTERS and depth:
             directory[tag] = _directory(data, pointer, order, depth - 1, budget)
@@ -233,7 +236,7 @@ def _directory(data: bytes | mmap.mmap, ifd: int, order: str, depth: int, budget
 def _little(values: bytes, unit: int, order: str) -> bytes:
     if order == "<" or unit == 1:
         return values
-    return b"".join(values[i : i + unit][::-1] for i in range(0, len(values), unit))
+    return np.frombuffer(values, f"u{unit}").byteswap().tobytes()
 
 
 def _following(data: mmap.mmap) -> int:
@@ -246,7 +249,7 @@ def _following(data: mmap.mmap) -> int:
 
 def _serialised(ifd: Ifd, position: int, following: int = 0) -> bytes:
     """A little-endian directory for this position in a file, its values behind it."""
-    fields, behind = [struct.pack("<H", len(ifd))], b""
+    fields, behind = [struct.pack("<H", len(ifd))], bytearray()
     for tag, value in sorted(ifd.items()):
         place = position + 6 + 12 * len(ifd) + len(behind)
         if isinstance(value, dict):
