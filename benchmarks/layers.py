@@ -138,9 +138,7 @@ def main() -> None:
     layers = [layer for layer in LAYERS if str(layer).startswith(tuple(options.names) or "")]
     task = "forward and backward" if options.training else "inference"
     print(f"{processor()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}, float32, {task}")
-    print(
-        "Median milliseconds of PyTorch's operator, then how many times faster the forms are; * is the fastest.\n"
-    )
+    print("Median milliseconds of PyTorch's operator; how many times faster the forms are; * the fastest\n")
     print(f"{'':72}{'memory format':15}{'PyTorch':>9}" + "".join(f"{form:>10}" for form in FORMS))
     results = {}
     for layer in layers:
