@@ -28,7 +28,7 @@ OPERATORS = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: 
 CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 SAMPLE = 4e-3  # seconds; what is quicker is repeated
 ROUNDS = 4  # at least
-HOPELESS = 4  # a form this many times slower than PyTorch is timed once, to leave time to the others
+HOPELESS = 4  # what is this many times slower than the fastest is timed once, to leave time to the others
 
 Times = dict[str, list[float]]  # seconds by form, "PyTorch" among them, round by round
 
