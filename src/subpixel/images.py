@@ -205,6 +205,9 @@ def write(
     tell = progress or (lambda _: None)
     width, height = size or (pages[0].width, pages[0].height)
     _check_fit(target, picture, width, height)
+    _check_size(
+        pages[0].width, pages[0].height * len(pages), MAX_OUTPUT_PIXELS, "what is resampled to a size"
+    )
     with replacing(path) as temporary, tempfile.TemporaryFile(dir=path.parent) as scratch:
         for done in _spool(pages, scratch):
             tell(done / 2)
@@ -460,6 +463,8 @@ def _losses(target: Format, picture: Picture) -> Iterator[str]:
         yield f"{target.name} has {target.bits} bits a sample: reduced from 16"
     if picture.layout.colour == "cmyk" and not target.cmyk:
         yield f"{target.name} has no CMYK: converted to sRGB"
+    if target == formats.GIF != picture.format:
+        yield "GIF has 256 colours and no partial transparency: reduced"
 
 
 def _refuse_animation(path: Path, file_format: Format) -> None:
@@ -472,10 +477,10 @@ def _refuse_animation(path: Path, file_format: Format) -> None:
     _require(not animated, f"an animation must be GIF or WebP; got an animated {file_format.name}.")
 
 
-def _check_size(width: int, height: int, limit: int) -> None:
+def _check_size(width: int, height: int, limit: int, what: str = "an image") -> None:
     _require(
         width * height <= limit,
-        f"an image must have at most {limit / 1e6:.0f} megapixels; got {width}x{height}, "
+        f"{what} must have at most {limit / 1e6:.0f} megapixels; got {width}x{height}, "
         f"{width * height / 1e6:.0f} megapixels.",
     )
 
