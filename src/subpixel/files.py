@@ -1,11 +1,12 @@
 """Output files that are whole or absent: written beside their place, then renamed into it."""
 
 import os
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
+from uuid import uuid4
 
 PREFIX = ".subpixel-"
 ABANDONED_AFTER = 24 * 3600  # seconds; only a killed process leaves its file behind
@@ -26,7 +27,6 @@ def replacing(path: Path) -> Iterator[Path]:
     _remove_abandoned(path.parent)
     temporary = _create(path)
     try:
-        temporary.chmod(0o666 & ~_umask())  # mkstemp's files are private; the output should not be
         yield temporary
         temporary.replace(path)
     except BaseException:
@@ -35,21 +35,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _create(path: Path) -> Path:
+    temporary = path.with_name(f"{PREFIX}{uuid4().hex}.partial{path.suffix}")
     try:
-        descriptor, name = tempfile.mkstemp(prefix=PREFIX, suffix=f".partial{path.suffix}", dir=path.parent)
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
-    os.close(descriptor)
-    return Path(name)
+    return temporary
 
 
 def _remove_abandoned(folder: Path) -> None:
     for file in folder.glob(f"{PREFIX}*.partial*"):
-        if time.time() - file.stat().st_mtime > ABANDONED_AFTER:
-            file.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        with suppress(OSError):  # another process may be removing it, or it is another user's
+            status = file.lstat()
+            if S_ISREG(status.st_mode) and time.time() - status.st_mtime > ABANDONED_AFTER:
+                file.unlink()
