@@ -102,20 +102,27 @@ def plan(
         jobs = [Job(inputs[0], out)]
     else:
         jobs = [job for path in inputs for job in _jobs(path, out, naming, recursive, len(inputs) > 1)]
-    return _spare_inputs(_tell_apart(list(dict.fromkeys(jobs))), overwrite)
+    return _spare_inputs(_tell_apart(_once_each(jobs)), overwrite)
 
 
 def run(job: Job, enlarge: Callable[[Path, Path], Written], overwrite: bool) -> Outcome:
-    """Do a job, unless its output exists; whatever is wrong with the files becomes its outcome's error."""
+    """Do a job, unless its output exists; whatever goes wrong becomes its outcome's error."""
     if job.problem is not None:
         return Outcome(job, error=ValueError(job.problem))
     if job.destination.exists() and not overwrite:
         return Outcome(job)
     try:
-        job.destination.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(job.destination.parent)
         return Outcome(job, written=enlarge(job.source, job.destination))
-    except (OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 (one image must not take the others with it)
         return Outcome(job, error=error)
+
+
+def _make_folder(folder: Path) -> None:
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            raise ValueError(f"{place} must be a folder; it is a file.")
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _jobs(path: Path, out: Path | None, naming: Naming, recursive: bool, several: bool) -> list[Job]:
@@ -147,6 +154,14 @@ def _stay_within(folder: Path, job: Job) -> Job:
     if job.destination.parent.resolve().is_relative_to(folder.resolve()):
         return job
     return replace(job, problem=f"{job.destination.parent} leads out of {folder}")
+
+
+def _once_each(jobs: list[Job]) -> list[Job]:
+    """The jobs without those that another spelling of their paths repeats."""
+    first: dict[tuple[Path, Path], Job] = {}
+    for job in jobs:
+        first.setdefault((job.source.resolve(), job.destination.resolve()), job)
+    return list(first.values())
 
 
 def _tell_apart(jobs: list[Job]) -> list[Job]:
