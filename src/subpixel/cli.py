@@ -95,6 +95,12 @@ def _log_from(level: int) -> Callable[[bool], None]:
     return set_level
 
 
+def _path(text: str) -> Path:
+    if not text:
+        raise typer.BadParameter("a path must not be empty.")  # as of an unset variable; "." would be meant
+    return Path(text)
+
+
 # Every command takes these two last, as `_verbose: Verbose = False, _debug: Debug = False`.
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Say what is chosen.", callback=_log_from(logging.INFO))
@@ -113,10 +119,19 @@ Precision = Annotated[
 
 @app.command()
 def upscale(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images, and folders of images.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUT...", help="Images, and folders of images.", parser=_path),
+    ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="A file for a single image, or a folder; else beside the input."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="PATH",
+            help="A file for a single image, or a folder; else beside the input.",
+            parser=_path,
+        ),
     ] = None,
     *,
     scale: Annotated[int | None, typer.Option(help="2, 3 or 4; else the network's own, or 2.")] = None,
@@ -158,6 +173,8 @@ def upscale(
         factor = upscaler.factor(scale)
     with blaming("--size"):
         wanted = None if size is None else _size(size, scale)
+    with blaming("--engine"):
+        upscaler.prepare(factor)
     with blaming("--format"):
         naming = Naming(f"-x{factor}" if size is None else f"-{size}", suffix and _suffix(suffix, out))
     with blaming("--out"):
@@ -204,7 +221,7 @@ def blaming(option: str) -> Iterator[None]:
     """Turn what is wrong with a value into an error of its option."""
     try:
         yield
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         raise typer.BadParameter(str(error), param_hint=option) from error
 
 

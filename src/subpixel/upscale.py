@@ -161,6 +161,15 @@ class Upscaler:
             raise ValueError(f"the scale must be {' or '.join(map(str, self._factors))}; got {scale}.")
         return scale
 
+    def prepare(self, scale: int | None = None) -> None:
+        """Make the engine ready, so that what is wrong with it shows before any image.
+
+        Raises:
+            ValueError: the engine does not have the precision here, or there is no such engine.
+            ImportError: the engine's package is missing; the message names the pip command.
+        """
+        self._stage(self.factor(scale), exact=False)
+
     def _array(self, pixels: Pixels, layout: Layout, scale: int | None) -> Pixels:
         height, width, _ = pixels.shape
         raster = Raster(width, height, layout, pixels.dtype, [pixels])

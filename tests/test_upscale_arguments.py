@@ -1,0 +1,113 @@
+"""Arguments that are wrong, or unusual: one clear error, and before any work."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import pytest
+
+from subpixel import batch, files, images
+from subpixel.batch import Job, Naming, plan
+from subpixel.network import bicubic
+from subpixel.upscale import Upscaler
+
+UPSCALER = Upscaler(bicubic(2))
+NAMING = Naming("-x2")
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    PIL.Image.new("RGB", (6, 4), (200, 30, 90)).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def command(*arguments: Any) -> "subprocess.CompletedProcess[str]":
+    code = "from subpixel.cli import main; main()"
+    line = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, check=False)
+
+
+def test_an_intermediate_image_is_bounded(photo: Path) -> None:
+    """A single row of the output, but the factors reach it by an image of 666666 rows."""
+    with pytest.raises(ValueError, match=r"what is resampled to a size must have at most 4295 megapixels"):
+        Upscaler(bicubic(2)).file(photo, photo.with_name("out.png"), size=(999_999, 1))
+    assert [file.name for file in photo.parent.iterdir()] == ["photo.png"]
+
+
+def test_an_engines_failure_is_its_images_alone(photo: Path) -> None:
+    def broken(_source: Path, _destination: Path) -> images.Written:
+        raise RuntimeError("out of device memory")
+
+    outcome = batch.run(Job(photo, photo.with_name("out.png")), broken, overwrite=False)
+    assert outcome.status == "failed"
+    assert str(outcome.error) == "out of device memory"
+
+
+def test_an_engine_that_cannot_is_told_once_and_first(photo: Path) -> None:
+    inputs = (photo, photo.with_name("missing.png"))
+    done = command("upscale", *inputs, "--engine", "onnxruntime", "--precision", "bf16")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "--engine" in done.stderr
+    assert "precision must be 'f32' for onnxruntime" in done.stderr
+
+
+@pytest.mark.parametrize("argument", [("",), ("photo.png", "-o", "")])
+def test_an_empty_path_is_not_the_current_folder(photo: Path, argument: tuple[str, ...]) -> None:
+    arguments = [str(photo) if a == "photo.png" else a for a in argument]
+    done = command("upscale", *arguments)
+    assert done.returncode == 2
+    assert "a path must not be empty" in done.stderr
+
+
+def test_one_file_spelt_twice_is_one_job(photo: Path) -> None:
+    folder = photo.parent
+    again = folder / ".." / folder.name / photo.name
+    assert plan([photo, again], None, NAMING) == [Job(photo, folder / "photo-x2.png")]
+    assert len(plan([folder, folder / ".." / folder.name], None, NAMING)) == 1
+
+
+def test_a_file_is_no_output_folder(photo: Path) -> None:
+    for out in (photo / "out.png", photo / "deeper" / "out.png"):
+        outcome = batch.run(Job(photo, out), UPSCALER.file, overwrite=False)
+        assert str(outcome.error) == f"{photo} must be a folder; it is a file."
+
+
+def test_what_cannot_be_cleaned_up_stops_no_write(tmp_path: Path) -> None:
+    """A folder of that name, and a link to nowhere; an abandoned file is removed."""
+    names = [f"{files.PREFIX}{name}.partial.png" for name in ("folder", "link", "file")]
+    folder, link, file = (tmp_path / name for name in names)
+    folder.mkdir()
+    link.symlink_to("nowhere")
+    file.touch()
+    for path in (folder, file):
+        long_ago = time.time() - 2 * files.ABANDONED_AFTER
+        os.utime(path, (long_ago, long_ago))
+    with files.replacing(tmp_path / "a") as temporary:
+        temporary.write_text("whole")
+    assert (tmp_path / "a").read_text() == "whole"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a", folder.name, link.name])
+
+
+def test_outputs_have_the_rights_of_any_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the process's mask is never touched: other threads create files meanwhile."""
+    old = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "umask", lambda _: pytest.fail("the mask was changed"))
+            with files.replacing(tmp_path / "a") as temporary:
+                assert temporary.stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(old)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+def test_gif_says_what_it_loses(photo: Path) -> None:
+    gif = photo.with_suffix(".gif")
+    told = ("GIF has 256 colours and no partial transparency: reduced",)
+    assert UPSCALER.file(photo, gif).notes == told
+    assert UPSCALER.file(gif, gif.with_name("again.gif")).notes == ()
