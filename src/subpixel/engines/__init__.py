@@ -2,7 +2,6 @@
 
 import ctypes
 import logging
-import sys
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Literal, Protocol, cast, get_args
@@ -119,7 +118,7 @@ def _cuda() -> bool:
     if find_spec("torch") is None:
         return False
     try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        ctypes.CDLL("libcuda.so.1")
     except OSError:
         return False
     return bool(import_module("torch").cuda.is_available())
