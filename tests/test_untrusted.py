@@ -1,12 +1,19 @@
 """Files made to exhaust or mislead whoever reads them."""
 
+import json
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
-from subpixel import exif
+from subpixel import engines, exif
+from subpixel.network import FORMAT, Convolution, LRNetwork, bicubic, load
+from subpixel.tiles import Stage
+from subpixel.upscale import Upscaler
 
 HEADER = b"II*\0\x08\0\0\0"
 
@@ -56,3 +63,50 @@ def test_big_endian_values_are_swapped_by_their_unit(kind: int, unit: int) -> No
     entry = exif._parse(data)[0x010E]
     expected = b"".join(values[i : i + unit][::-1] for i in range(0, 16, unit))
     assert entry == exif.Entry(kind, number, expected)
+
+
+def saved(path: Path, weight: Any) -> Path:
+    """A network file of one convolution, as it is: nothing checks it."""
+    given = {"upscale_factor": 1, "activations": [None], "skip": None, "metadata": {}}
+    tensors = {"convolutions.0.weight": weight, "convolutions.0.bias": np.zeros(len(weight), np.float32)}
+    path.write_bytes(save(tensors, {FORMAT: json.dumps(given)}))
+    return path
+
+
+@pytest.mark.parametrize("value", [3e38, -2e6])
+def test_weights_that_overflow_are_refused_with_their_file(tmp_path: Path, value: float) -> None:
+    path = saved(tmp_path / "huge.safetensors", np.full((1, 1, 3, 3), value, np.float32))
+    with pytest.raises(ValueError, match=r"huge\.safetensors must .* weight must be finite, of magnitudes"):
+        load(path)
+
+
+def test_what_overflows_in_the_end_is_an_error() -> None:
+    """Large weights one behind the other: infinity less infinity."""
+    rising = Convolution(np.full((2, 1, 1, 1), 1e6, np.float32), np.zeros(2, np.float32))
+    again = Convolution(np.full((2, 2, 1, 1), 1e6, np.float32), np.zeros(2, np.float32))
+    last = Convolution(np.float32([[[[1]], [[-1]]]]), np.zeros(1, np.float32))
+    network = LRNetwork(1, (rising, *[again] * 8, last))
+    with pytest.raises(ValueError, match="a network must give numbers; got NaN"):
+        Upscaler(network, precision="f32").plane(np.full((4, 4), 200, np.uint8))
+
+
+def wide(channels: int, kernels: int) -> LRNetwork:
+    """A wide layer of 1x1 kernels, and behind it so many kernels of 31x31, a radius of 15 each."""
+    one = Convolution(np.zeros((1, 1, 31, 31), np.float32), np.zeros(1, np.float32))
+    rise = Convolution(np.zeros((channels, 1, 1, 1), np.float32), np.zeros(channels, np.float32))
+    fall = Convolution(np.zeros((1, channels, 1, 1), np.float32), np.zeros(1, np.float32))
+    return LRNetwork(1, (rise, fall, *[one] * kernels))
+
+
+def test_a_wide_layer_and_much_context_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match=r"the radius times the width must be at most 32768; got 45 \* 1024"):
+        wide(1024, 3)
+
+
+@pytest.mark.parametrize(("channels", "kernels"), [(1024, 0), (1024, 2), (546, 4), (273, 8), (64, 8), (1, 8)])
+def test_the_maps_of_a_tile_are_bounded(channels: int, kernels: int) -> None:
+    """256 MiB a layer, for the widest networks that each radius may have."""
+    network = wide(channels, kernels)
+    stage = Stage(network, engines.create(network), engines.create(bicubic(1)))
+    rows, columns = (side + 2 * network.radius for side in stage.tile)
+    assert 4 * network.width * rows * columns <= 2**28

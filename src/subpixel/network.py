@@ -35,6 +35,8 @@ MAX_CONVOLUTIONS = 128
 MAX_CHANNELS = 1024
 MAX_KERNEL_SIZE = 31
 MAX_RADIUS = 128
+MAX_CONTEXT = 2**15  # the radius times the channels of the widest layer: what a tile must hold besides itself
+MAX_MAGNITUDE = 1e6
 MAX_NAME = 64
 MAX_BYTES = 64 * 2**20
 
@@ -116,6 +118,11 @@ class LRNetwork:
         """LR pixels of context that an output pixel may depend on, on each side."""
         reach = sum(convolution.radius for convolution in self.convolutions)
         return max(reach, 0 if (skip := self.skip_convolution) is None else skip.radius)
+
+    @property
+    def width(self) -> int:
+        """Channels of the widest layer, the image and the output before the shuffle among them."""
+        return cast(int, max(max(convolution.weight.shape[:2]) for convolution in self.convolutions))
 
     @property
     def margin(self) -> int:
@@ -322,7 +329,11 @@ def _check_array(name: str, array: Any, shape: tuple[int, ...] | None = None) ->
     actual = getattr(array, "dtype", type(array).__name__)
     _require(isinstance(array, np.ndarray) and actual == np.float32, f"{name} must be float32; got {actual}.")
     _require(shape in (None, array.shape), f"{name} must be of shape {shape}; got {array.shape}.")
-    _require(bool(np.isfinite(array).all()), f"{name} must be finite; it holds NaN or infinity.")
+    largest = float(np.abs(array).max(initial=0))
+    _require(
+        largest <= MAX_MAGNITUDE,  # and no NaN, which a maximum keeps
+        f"{name} must be finite, of magnitudes up to {MAX_MAGNITUDE:.0f}; it holds one of {largest}.",
+    )
 
 
 def _check_network(network: LRNetwork) -> None:
@@ -338,6 +349,10 @@ def _check_network(network: LRNetwork) -> None:
     _require(isinstance(metadata, Mapping), f"metadata must be a mapping; got a {type(metadata).__name__}.")
     _check_chain(network.convolutions, r)
     _require(network.radius <= MAX_RADIUS, f"the radius must be at most {MAX_RADIUS}; got {network.radius}.")
+    _require(
+        network.radius * network.width <= MAX_CONTEXT,
+        f"the radius times the width must be at most {MAX_CONTEXT}; got {network.radius} * {network.width}.",
+    )
 
 
 def _check_chain(convolutions: tuple[Convolution, ...], upscale_factor: int) -> None:

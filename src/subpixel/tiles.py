@@ -1,7 +1,7 @@
 """A raster through one network, tile by tile; the tiles together are exactly the whole."""
 
 from collections.abc import Iterable, Iterator
-from math import ceil
+from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from subpixel.raster import Colour, Layout, Raster, Strip
 # A tile's feature maps stay in the last-level cache, and little context is computed twice.
 TILE_ROWS = 256
 TILE_COLUMNS = 512
+TILE_WIDTH = 64  # channels; a wider network's tiles are smaller, for its maps to take no more memory
 
 
 class Stage:
@@ -36,7 +37,13 @@ class Stage:
         self._sharp, self._sharp_radius = sharp, network.radius
         self._smooth, self._smooth_radius = smooth, bicubic(network.upscale_factor).radius
         self._radius = max(self._sharp_radius, self._smooth_radius)
+        self._shrinking = sqrt(max(1, network.width / TILE_WIDTH))
         self._reach = self._radius + self._smooth_radius  # what a pixel of any opacity is computed from
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """The most rows and columns of a tile."""
+        return int(TILE_ROWS / self._shrinking), int(TILE_COLUMNS / self._shrinking)
 
     def margin(self, layout: Layout) -> int:
         """Pixels of context that a tile needs on each side."""
@@ -103,7 +110,7 @@ def enlarge(raster: Raster, stage: Stage, dtype: np.dtype[Any]) -> Raster:
 
 def _enlarged(raster: Raster, stage: Stage, dtype: np.dtype[Any]) -> Iterator[Strip]:
     r, margin = stage.upscale_factor, stage.margin(raster.layout)
-    rows, columns = _side(raster.height, TILE_ROWS), _side(raster.width, TILE_COLUMNS)
+    rows, columns = map(_side, (raster.height, raster.width), stage.tile)
     done = 0
     for top, window in _windows(_padded(raster.strips, margin), raster.height, rows, margin):
         strip = np.empty((r * rows, r * raster.width, raster.layout.bands), dtype)
@@ -157,6 +164,8 @@ def _to_planes(pixels: Strip) -> Planes:
 
 def _put(planes: Planes, pixels: Strip) -> None:
     """Round planes into pixels, clipped."""
+    if np.isnan(planes).any():
+        raise ValueError("a network must give numbers; got NaN. Its weights are too large.")
     peak = 1
     if pixels.dtype.kind == "u":
         peak = np.iinfo(pixels.dtype).max
