@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import PIL.Image
 import pytest
 
@@ -111,3 +112,56 @@ def test_gif_says_what_it_loses(photo: Path) -> None:
     told = ("GIF has 256 colours and no partial transparency: reduced",)
     assert UPSCALER.file(photo, gif).notes == told
     assert UPSCALER.file(gif, gif.with_name("again.gif")).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"size": (0, 0)}, r"size must be two integers from 1, one of them perhaps None; got \(0, 0\)"),
+        ({"size": (-5, None)}, "size must be two integers"),
+        ({"size": (None, None)}, "size must be two integers"),
+        ({"size": (9.5, 9)}, "size must be two integers"),
+        ({"size": (9, 9, 9)}, "size must be two integers"),
+        ({"size": (9, 9), "scale": 2}, r"scale must not be given with size; got 2 and \(9, 9\)"),
+        ({"quality": 0}, "quality must be 1 to 100; got 0"),
+        ({"quality": 101}, "quality must be 1 to 100; got 101"),
+    ],
+    ids=str,
+)
+def test_options_out_of_range_are_refused_before_the_file_is_read(
+    tmp_path: Path, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        UPSCALER.file(tmp_path / "missing.png", tmp_path / "out.jpg", **arguments)
+
+
+def test_a_network_of_factor_one_reaches_no_size(photo: Path) -> None:
+    same = Upscaler(bicubic(1))
+    with pytest.raises(ValueError, match="a network must enlarge, to reach 20x10; its factor is 1"):
+        same.file(photo, photo.with_name("out.png"), size=(20, 10))
+    assert same.file(photo, photo.with_name("out.png"), size=(3, 2)).width == 3
+
+
+@pytest.mark.parametrize("scale", [2.0, "2", [2]])
+def test_a_scale_is_an_integer(scale: Any) -> None:
+    with pytest.raises(TypeError, match="the scale must be an integer"):
+        UPSCALER.image(np.zeros((4, 4), np.uint8), scale)
+
+
+def test_a_network_is_a_name_a_path_or_a_network() -> None:
+    with pytest.raises(TypeError, match="a network must be a name, a path or an LRNetwork; got 3"):
+        Upscaler(3)  # type: ignore[arg-type]
+
+
+def test_a_plane_is_an_array() -> None:
+    with pytest.raises(TypeError, match="pixels must be a NumPy array; got list"):
+        UPSCALER.plane([[1, 2]])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_pixels_are_finite(value: float) -> None:
+    plane = np.zeros((4, 4), np.float32)
+    plane[2, 1] = value
+    for enlarge in (UPSCALER.plane, UPSCALER.image):
+        with pytest.raises(ValueError, match="pixels must be finite"):
+            enlarge(plane)

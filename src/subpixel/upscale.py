@@ -53,6 +53,7 @@ class Upscaler:
 
     Raises:
         ValueError: no such network.
+        TypeError: it is none of these.
 
     Example:
         >>> from subpixel.network import bicubic
@@ -68,6 +69,8 @@ class Upscaler:
     ) -> None:
         if isinstance(network, str | Path):
             network = load(network)
+        if not isinstance(network, LRNetwork | None):
+            raise TypeError(f"a network must be a name, a path or an LRNetwork; got {network!r}.")
         self._network = network
         self._factors = _shipped_factors() if network is None else (network.upscale_factor,)
         self._engine = engine
@@ -78,7 +81,7 @@ class Upscaler:
         """Enlarge a plane of Y as it stands, in studio range.
 
         Args:
-            plane: (height, width), uint8, uint16, or floats in 0..1.
+            plane: (height, width), uint8, uint16, or floats in 0..1, all finite.
             scale: the factor; None for the network's own, or 2.
 
         Returns:
@@ -89,7 +92,7 @@ class Upscaler:
             >>> Upscaler(bicubic(3)).plane(np.full((1, 2), 235, np.uint8))[0]
             array([235, 235, 235, 235, 235, 235], dtype=uint8)
         """
-        _check_pixels(plane, plane.ndim == 2)
+        _check_pixels(plane)
         return self._array(plane[..., None], Layout("y"), scale)[..., 0]
 
     def image(self, image: AnyImage, scale: int | None = None) -> AnyImage:
@@ -97,12 +100,13 @@ class Upscaler:
 
         Args:
             image: (height, width) or (height, width, bands), uint8, uint16, or floats in 0..1; the bands are
-                1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha). Or a PIL image of 8 bits, or grey of 16.
+                1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha). Or a PIL image of 8 bits, or grey of 16,
+                whose EXIF orientation is left unapplied, as PIL leaves it.
             scale: the factor; None for the network's own, or 2.
         """
         if not isinstance(image, np.ndarray):
             return self._pil(image, scale)
-        _check_pixels(image, image.ndim == 2 or (image.ndim == 3 and image.shape[2] in _ARRAYS))
+        _check_pixels(image, *_ARRAYS)
         pixels = np.atleast_3d(image)
         enlarged = self._array(pixels, _ARRAYS[pixels.shape[2]], scale)
         return enlarged.reshape(*enlarged.shape[:2], *image.shape[2:])
@@ -132,11 +136,13 @@ class Upscaler:
             What was written, and what its format could not hold.
 
         Raises:
-            ValueError: the source is no image that can be kept whole, or the destination cannot hold it.
+            ValueError: an argument is out of range, `scale` is given with `size`, the source is no image that
+                can be kept whole, or the destination cannot hold it.
             OSError: a file cannot be read or written.
         """
         from subpixel import images  # noqa: PLC0415 (arrays need no image library)
 
+        _check_options(scale, size, quality)
         source, destination = Path(source), Path(destination)
         picture = images.read(source)
         target = None if size is None else _proportional(size, picture.width, picture.height)
@@ -154,9 +160,12 @@ class Upscaler:
 
         Raises:
             ValueError: there is no network for it.
+            TypeError: it is no integer.
         """
         if scale is None:
             return self._factors[0]
+        if not isinstance(scale, int | np.integer):
+            raise TypeError(f"the scale must be an integer; got {scale!r}.")
         if scale not in self._factors:
             raise ValueError(f"the scale must be {' or '.join(map(str, self._factors))}; got {scale}.")
         return scale
@@ -227,6 +236,8 @@ def _shipped_factors() -> Factors:
 def _reaching(size: Size, width: int, height: int, factors: Factors) -> Factors:
     """The factors, small first, with the least product that reaches a size; none if it is no larger."""
     needed = max(size[0] / width, size[1] / height)
+    if needed > 1 and max(factors) == 1:
+        raise ValueError(f"a network must enlarge, to reach {size[0]}x{size[1]}; its factor is 1.")
     most = max(0, ceil(log2(needed)))
     chains = (chain for count in range(most + 1) for chain in combinations_with_replacement(factors, count))
     return min((prod(chain), len(chain), chain) for chain in chains if prod(chain) >= needed)[2]
@@ -235,17 +246,34 @@ def _reaching(size: Size, width: int, height: int, factors: Factors) -> Factors:
 def _proportional(size: tuple[int | None, int | None], width: int, height: int) -> Size:
     """The size with what is missing in proportion."""
     to_width, to_height = size
-    if to_width is None and to_height is None:
-        raise ValueError("size must say a width or a height; got neither.")
     return (
         to_width or max(1, round(width * (to_height or 0) / height)),
         to_height or max(1, round(height * (to_width or 0) / width)),
     )
 
 
-def _check_pixels(pixels: Pixels, fits: bool) -> None:
+def _check_options(
+    scale: int | None, size: tuple[int | None, int | None] | None, quality: int | None
+) -> None:
+    if size is not None:
+        if scale is not None:
+            raise ValueError(f"scale must not be given with size; got {scale} and {size}.")
+        sides = [side for side in size if side is not None]
+        if not sides or len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+            raise ValueError(f"size must be two integers from 1, one of them perhaps None; got {size}.")
+    if quality is not None and not 1 <= quality <= 100:
+        raise ValueError(f"quality must be 1 to 100; got {quality}.")
+
+
+def _check_pixels(pixels: Any, *bands: int) -> None:
+    """Raise unless it is an array of a plane, or of an image with one of these numbers of bands."""
+    if not isinstance(pixels, np.ndarray):
+        raise TypeError(f"pixels must be a NumPy array; got {type(pixels).__name__}.")
+    fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in bands)
     if not fits or pixels.size == 0 or pixels.dtype.name not in _DTYPES:
         raise ValueError(
             "pixels must be (height, width), or an image's (height, width, 1 to 4 bands), of "
             f"{', '.join(_DTYPES)}; got {pixels.shape} of {pixels.dtype}."
         )
+    if not np.isfinite(pixels).all():
+        raise ValueError("pixels must be finite; got NaN or infinity.")
