@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import subpixel
+from subpixel.degradation import crop_to_multiple, degrade
 from subpixel.evaluation.protocol import enlarge_bicubic
 from subpixel.images import read_array
-from subpixel.training.degradation import crop_to_multiple, degrade
 
 DETAIL, ZOOM, GAP, TITLE = 96, 3, 8, 30
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 import subpixel
+from subpixel.degradation import crop_to_multiple, degrade, luma
 from subpixel.evaluation.metrics import psnr
 from subpixel.images import image_files, read_array
 from subpixel.network import shipped
-from subpixel.training.degradation import crop_to_multiple, degrade, luma
 
 
 def main() -> None:

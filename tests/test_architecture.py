@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "extras": set(),
     "files": set(),
     "colour": set(),
+    "degradation": {"colour"},
     "formats": set(),
     "raster": set(),
     "exif": set(),
@@ -33,8 +34,8 @@ MAY_IMPORT = {
     "batch": {"formats", "images"},
     "tiles": {"network", "engines", "colour", "raster"},
     "upscale": {"network", "engines", "images", "raster", "tiles"},
-    "evaluation": {"images", "training.degradation"},
-    "training": {"network", "models", "images", "colour", "evaluation.metrics"},
+    "evaluation": {"images", "degradation"},
+    "training": {"network", "models", "images", "degradation", "evaluation.metrics"},
 }
 
 # Outside packages with a format or a machine of their own: imported in one place.
@@ -48,6 +49,7 @@ HOME_OF = {
     "pytorch_optimizer": "training.loop",
     "typer": "cli",
     "rich": "cli",
+    "PIL": "upscale",
 }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from subpixel.training.degradation import bicubic_resize, crop_to_multiple, degrade, to_uint8
+from subpixel.degradation import bicubic_resize, crop_to_multiple, degrade, to_uint8
 
 # The input of Octave's own compatibility tests and what MATLAB makes of it (image package, imresize.m).
 # MATLAB's integer arithmetic is its own, so Octave allows a difference of 1, and so do we.

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from subpixel.degradation import luma
 from subpixel.evaluation.metrics import psnr
 from subpixel.evaluation.protocol import Row, Score, enlarge_bicubic, mean_row, score, score_folder
-from subpixel.training.degradation import luma
 
 
 def photo(height: int = 61, width: int = 76) -> np.ndarray:

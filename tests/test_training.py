@@ -7,10 +7,10 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from subpixel.degradation import bicubic_resize, degrade, to_uint8
 from subpixel.evaluation.metrics import psnr
 from subpixel.models.espcn import ESPCN
 from subpixel.training.data import Pair, Patches
-from subpixel.training.degradation import bicubic_resize, degrade, to_uint8
 from subpixel.training.loop import Progress, train, validate
 from subpixel.training.recipe import Recipe
 
@@ -113,7 +113,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
     run(tmp_path)
-    with pytest.raises(ValueError, match="the recipe of its checkpoint"):
+    with pytest.raises(ValueError, match="must be the one of its checkpoint"):
         run(tmp_path, Recipe(**{**RECIPE.__dict__, "batch": 5}), resume=True)
 
 

@@ -82,6 +82,41 @@ def test_what_cannot_be_trained_is_one_line(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_resumed_run_must_be_the_same(photos, tmp_path, monkeypatch, capsys) -> None:
+    """Another activation, another scale, a checkpoint cut short: one line each, and the network stays."""
+    out = tmp_path / "mine.safetensors"
+    command = ("train", "espcn", "--data", photos, "--out", out, *FEW)
+    subpixel(monkeypatch, *command)
+    whole = out.read_bytes()
+    for other in (("--activation", "relu"), ("--scale", 2)):
+        capsys.readouterr()
+        assert subpixel(monkeypatch, *command, "--resume", *other) == 1
+        assert "must be the one of its checkpoint" in capsys.readouterr().err.splitlines()[-1]
+    checkpoint = tmp_path / "mine.checkpoint"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
+    assert subpixel(monkeypatch, *command, "--resume") == 1
+    assert f"{checkpoint} must be a whole checkpoint" in capsys.readouterr().err.splitlines()[-1]
+    assert out.read_bytes() == whole
+
+
+def test_one_image_is_not_enough(tmp_path, monkeypatch, capsys) -> None:
+    """There must be something to validate on."""
+    (tmp_path / "one").mkdir()
+    Image.new("L", (64, 64)).save(tmp_path / "one" / "a.png")
+    out = tmp_path / "a.safetensors"
+    assert subpixel(monkeypatch, "train", "espcn", "--data", tmp_path / "one", "--out", out, *FEW) == 1
+    assert "two images or more" in capsys.readouterr().err
+
+
+def test_a_bad_image_is_named(photos, tmp_path, monkeypatch, capsys) -> None:
+    """Training and evaluation say which file they cannot read."""
+    bad = photos / "set" / "bad.png"
+    bad.write_bytes((photos / "set" / "0.png").read_bytes()[:60])
+    out = tmp_path / "a.safetensors"
+    assert subpixel(monkeypatch, "train", "espcn", "--data", photos, "--out", out, *FEW) == 1
+    assert str(bad) in capsys.readouterr().err
+
+
 def test_evaluate_prints_the_table(photos, tmp_path, monkeypatch, capsys) -> None:
     """An image a row and the mean, for people and for machines."""
     out = tmp_path / "mine.safetensors"

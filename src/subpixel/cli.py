@@ -6,6 +6,7 @@ failed, 2 the command line is wrong, 130 interrupted.
 
 import json
 import logging
+import os
 import re
 import shlex
 import signal
@@ -180,7 +181,7 @@ def upscale(
     with blaming("--out"):
         jobs = plan(inputs, out, naming, recursive=recursive, overwrite=overwrite)
     outcomes = []
-    with images_progress(len(jobs)) as report, going_on_later():
+    with images_progress(len(jobs)) as report, going_on_later(AGAIN):
         for index, job in enumerate(jobs):
             enlarge = partial(
                 upscaler.file,
@@ -225,13 +226,16 @@ def blaming(option: str) -> Iterator[None]:
         raise typer.BadParameter(str(error), param_hint=option) from error
 
 
+AGAIN = "the same command goes on where it stopped"
+
+
 @contextmanager
-def going_on_later() -> Iterator[None]:
-    """Say on Ctrl-C what can be done."""
+def going_on_later(how: str) -> Iterator[None]:
+    """Say on Ctrl-C how to go on."""
     try:
         yield
     except KeyboardInterrupt:
-        fail("interrupted; the same command goes on where it stopped", 130)
+        fail(f"interrupted; {how}", 130)
 
 
 @contextmanager
@@ -388,7 +392,7 @@ def train(
     from subpixel.training.run import run
 
     recipe = Recipe(steps=steps, batch=batch, patch=patch, learning_rate=learning_rate, seed=seed)
-    with training_progress(steps) as report:
+    with training_progress(steps) as report, going_on_later("--resume goes on from the last checkpoint"):
         network = run(
             lambda: _model(model, scale, activation),
             recipe,
@@ -421,12 +425,12 @@ def training_progress(steps: int) -> Iterator[Callable[[Any], None]]:
 
     def text(progress: Any) -> str:
         validation = (
-            "" if progress.validation_psnr is None else f", validation {progress.validation_psnr:.3f}"
+            "" if progress.validation_psnr is None else f", validation {progress.validation_psnr:.3f} dB"
         )
-        return f"training {progress.training_psnr:.2f}{validation} dB"
+        return f"loss {progress.loss:.6f}{validation}"
 
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not console.is_terminal or "LOCAL_RANK" in os.environ:  # one of several processes
         yield lambda progress: print(f"step {progress.step}/{steps}: {text(progress)}", file=sys.stderr)
         return
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from subpixel.degradation import bicubic_resize, crop_to_multiple, degrade, luma, to_uint8
 from subpixel.evaluation.metrics import psnr, ssim
 from subpixel.images import image_files, read_array
-from subpixel.training.degradation import bicubic_resize, crop_to_multiple, degrade, luma, to_uint8
 
 Pixels = NDArray[np.uint8]
 Enlarge = Callable[[Pixels], Pixels]
@@ -72,18 +72,19 @@ def score_folder(
     """Score every image of a folder, in the order of their names; the arguments are those of `score`.
 
     Raises:
-        ValueError: the folder holds no images.
+        ValueError: the folder holds no images, or one that cannot be scored.
     """
     files = image_files(folder)
     if not files:
         raise ValueError(f"a test set must be a folder of images; got {folder}, which holds none.")
     for file in files:
         image = read_array(file)
-        yield Row(
-            file.name,
-            score(enlarge, image, upscale_factor, colour=colour),
-            score(lambda lr: enlarge_bicubic(lr, upscale_factor), image, upscale_factor),
-        )
+        try:
+            network = score(enlarge, image, upscale_factor, colour=colour)
+            bicubic = score(lambda lr: enlarge_bicubic(lr, upscale_factor), image, upscale_factor)
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from error
+        yield Row(file.name, network, bicubic)
 
 
 def mean_row(rows: Sequence[Row]) -> Row:

@@ -20,6 +20,11 @@ class Model(nn.Module):
     upscale_factor: int
     radius: int
 
+    @property
+    @abstractmethod
+    def identity(self) -> dict[str, str | int]:
+        """What tells this network from others: its name and its arguments."""
+
     @abstractmethod
     def forward(self, plane: Tensor) -> Tensor:
         """Enlarge a batch."""

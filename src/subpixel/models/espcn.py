@@ -40,6 +40,11 @@ class ESPCN(Model):
         self.convolutions = nn.ModuleList(self._layers)
         self._initialise()
 
+    @property
+    def identity(self) -> dict[str, str | int]:
+        """The name and the arguments."""
+        return {"model": "espcn", "upscale_factor": self.upscale_factor, "activation": self.activation}
+
     def forward(self, plane: Tensor) -> Tensor:
         """(n, 1, h + 8, w + 8) to (n, 1, r*h, r*w)."""
         activate = {"tanh": torch.tanh, "relu": torch.relu}[self.activation]

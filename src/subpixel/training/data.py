@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from subpixel.degradation import crop_to_multiple, degrade, luma
 from subpixel.images import image_files, read_array
-from subpixel.training.degradation import crop_to_multiple, degrade, luma
 
 Plane = NDArray[np.uint8]
 
@@ -86,15 +86,15 @@ def load_pairs(folders: Sequence[Path], upscale_factor: int, radius: int) -> tup
         The pairs to train on, and those to validate on.
 
     Raises:
-        ValueError: a folder holds no images.
+        ValueError: a folder holds no images, or all together hold one alone.
     """
-    training: list[Pair] = []
-    validation: list[Pair] = []
+    files: list[Path] = []
     for folder in folders:
-        files = image_files(folder, recursive=True)
-        if not files:
+        found = image_files(folder, recursive=True)
+        if not found:
             raise ValueError(f"training data must be folders of images; got {folder}, which holds none.")
-        for index, file in enumerate(files):
-            pair = Pair.from_hr(luma(read_array(file)), upscale_factor, radius)
-            (training if index % HELD_BACK else validation).append(pair)
-    return training, validation
+        files += found
+    if len(files) == 1:
+        raise ValueError(f"training takes two images or more, one to validate on; got {files[0]} alone.")
+    pairs = [Pair.from_hr(luma(read_array(file)), upscale_factor, radius) for file in files]
+    return [pair for index, pair in enumerate(pairs) if index % HELD_BACK], pairs[::HELD_BACK]

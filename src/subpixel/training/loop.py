@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -27,16 +28,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands; figures in dB.
+    """Where a run stands.
 
     Attributes:
         step: steps done.
-        training_psnr: the mean loss since the last report.
-        validation_psnr: of the moving average, when it was last measured.
+        loss: the mean since the last report.
+        validation_psnr: of the moving average, in dB, when it was last measured.
     """
 
     step: int
-    training_psnr: float
+    loss: float
     validation_psnr: float | None
 
 
@@ -82,7 +83,7 @@ def train(
         "optimizer": optimizer,
         "average": average,
         "step": 0,
-        "recipe": asdict(recipe),
+        "recipe": asdict(recipe) | model.identity | {"images": len(training)},
     }
     if resume and checkpoint.exists():
         _restore(fabric, checkpoint, state)
@@ -100,13 +101,13 @@ def train(
         losses.append(loss.detach())
         due = (step + 1) % every == 0 or step + 1 == recipe.steps
         if due or (step + 1) % max(1, every // 20) == 0:
-            training_psnr = _mean_psnr(losses, step + 1)  # a run that diverged ends here, its checkpoint kept
+            loss_so_far = _mean(losses, step + 1)  # a run that diverged ends here, its checkpoint kept
             losses.clear()
             if due:
                 state["step"] = step + 1
                 validation_psnr = validate(cast(Model, average.module), validation, fabric)
                 _save(fabric, checkpoint, state)
-            report(Progress(step + 1, training_psnr, validation_psnr))
+            report(Progress(step + 1, loss_so_far, validation_psnr))
     return cast(Model, average.module)
 
 
@@ -126,25 +127,32 @@ def _to_device(batch: np.ndarray[Any, np.dtype[np.uint8]], fabric: "Fabric") -> 
     return torch.from_numpy(np.ascontiguousarray(batch)).to(fabric.device).float() / 255
 
 
-def _mean_psnr(losses: list[Tensor], step: int) -> float:
+def _mean(losses: list[Tensor], step: int) -> float:
     mean = float(torch.stack(losses).mean())
     if not math.isfinite(mean):
         raise ValueError(f"the loss must stay finite; got {mean} by step {step}. Lower the learning rate.")
-    return -10 * math.log10(mean)
+    return mean
 
 
 def _save(fabric: "Fabric", checkpoint: Path, state: dict[str, Any]) -> None:
     partial = checkpoint.with_name(f".{checkpoint.name}.partial")  # one name for all processes
-    fabric.save(partial, state)
-    if fabric.is_global_zero:
-        partial.replace(checkpoint)
+    try:
+        fabric.save(partial, state)
+        if fabric.is_global_zero:
+            partial.replace(checkpoint)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _restore(fabric: "Fabric", checkpoint: Path, state: dict[str, Any]) -> None:
-    recipe = state["recipe"]
-    fabric.load(checkpoint, state, weights_only=True)
-    if state["recipe"] != recipe:
+    try:
+        recipe = fabric.load(checkpoint, weights_only=True)["recipe"]
+    except (OSError, EOFError, RuntimeError, UnpicklingError, KeyError, TypeError) as error:
+        raise ValueError(f"{checkpoint} must be a whole checkpoint; it cannot be read: {error}") from error
+    if recipe != state["recipe"]:
         raise ValueError(
-            f"a resumed run must have the recipe of its checkpoint {checkpoint}; got {recipe}, it has "
-            f"{state['recipe']}. Give the same options, or another output."
+            f"a resumed run must be the one of its checkpoint {checkpoint}; got {state['recipe']}, it has "
+            f"{recipe}. Give the same options, or another output."
         )
+    fabric.load(checkpoint, state, weights_only=True)
