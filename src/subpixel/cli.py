@@ -98,7 +98,7 @@ def _log_from(level: int) -> Callable[[bool], None]:
 
 def _path(text: str) -> Path:
     if not text:
-        raise typer.BadParameter("a path must not be empty.")  # as of an unset variable; "." would be meant
+        raise typer.BadParameter("a path must not be empty.")  # an unset variable; as a Path it would be "."
     return Path(text)
 
 
@@ -126,13 +126,7 @@ def upscale(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="PATH",
-            help="A file for a single image, or a folder; else beside the input.",
-            parser=_path,
-        ),
+        typer.Option("--out", "-o", help="A file for a single image, or a folder; else beside the input."),
     ] = None,
     *,
     scale: Annotated[int | None, typer.Option(help="2, 3 or 4; else the network's own, or 2.")] = None,
