@@ -296,7 +296,7 @@ def networks(*, as_json: Json = False, _verbose: Verbose = False, _debug: Debug 
             "MACs / LR pixel": network.macs_per_lr_pixel,
             "receptive field": network.receptive_field,
         }
-        rows.append(row | {f"PSNR {name}": psnr for name, psnr in network.metadata["psnr"].items()})
+        rows.append(row | {f"PSNR {name}": psnr for name, psnr in network.metadata.get("psnr", {}).items()})
     print_rows(rows, as_json)
 
 
@@ -438,15 +438,21 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool = False, *, title: str 
     if as_json:
         print(json.dumps(rows, indent=1))
         return
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
-    for name in rows[0]:
-        table.add_column(name, justify="left" if name == next(iter(rows[0])) else "right")
+    table = Table(title=title, title_justify="left", box=SIMPLE)
+    first, *figures = dict.fromkeys(name for row in rows for name in row)
+    table.add_column(first, no_wrap=True)
+    for name in figures:
+        table.add_column(name, justify="right")
     for row in rows:
-        table.add_row(*(f"{value:{_SPECS.get(type(value), '')}}" for value in row.values()))
+        table.add_row(*(_cell(name, row.get(name, "")) for name in (first, *figures)))
     Console().print(table)
 
 
-_SPECS = {int: ",", float: ".4f"}
+def _cell(name: str, value: str | int | float) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}" if "PSNR" in name else f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else value
