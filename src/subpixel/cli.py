@@ -442,7 +442,7 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool = False, *, title: str 
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=SIMPLE)
+    table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1), pad_edge=False)
     first, *figures = dict.fromkeys(name for row in rows for name in row)
     table.add_column(first, no_wrap=True)
     for name in figures:
@@ -452,7 +452,7 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool = False, *, title: str 
     Console().print(table)
 
 
-def _cell(name: str, value: str | int | float) -> str:
+def _cell(name: str, value: str | float) -> str:
     if isinstance(value, float):
         return f"{value:.2f}" if "PSNR" in name else f"{value:.4f}"
     return f"{value:,}" if isinstance(value, int) else value
