@@ -332,7 +332,7 @@ def _check_array(name: str, array: Any, shape: tuple[int, ...] | None = None) ->
     largest = float(np.abs(array).max(initial=0))
     _require(
         largest <= MAX_MAGNITUDE,  # and no NaN, which a maximum keeps
-        f"{name} must be finite, of magnitudes up to {MAX_MAGNITUDE:.0f}; it holds one of {largest}.",
+        f"{name} must be finite, of magnitudes up to {MAX_MAGNITUDE:.0f}; it holds one of {largest:g}.",
     )
 
 
