@@ -12,7 +12,7 @@ import PIL.PngImagePlugin
 import pytest
 import tifffile
 from numpy.typing import NDArray
-from pngs import chunk, chunks_of, decode_png, encode_png
+from pngs import SIGNATURE, chunk, chunks_of, decode_png, encode_png, header
 
 from subpixel import images
 from subpixel.network import bicubic
@@ -69,8 +69,11 @@ def save(tmp_path: Path) -> Save:
 
 @pytest.mark.parametrize(
     ("name", "bands"),
-    [("a.png", 1), ("a.png", 2), ("a.png", 3), ("a.png", 4), ("a.tif", 1), ("a.tif", 3), ("a.tif", 4)]
-    + [("a.webp", 3), ("a.webp", 4)],
+    [
+        *(("a.png", bands) for bands in (1, 2, 3, 4)),
+        *(("a.tif", bands) for bands in (1, 3, 4)),
+        *(("a.webp", bands) for bands in (3, 4)),
+    ],
 )
 def test_a_lossless_file_holds_the_enlarged_array(save: Save, name: str, bands: int) -> None:
     image = photo(bands)
@@ -124,6 +127,21 @@ def test_cmyk_stays_cmyk(save: Save, name: str) -> None:
         error = np.asarray(enlarged).astype(int) - np.asarray(UPSCALER.image(original))
     assert np.abs(error).max() <= (0 if name == "a.tif" else 8)
     assert notes == ()
+
+
+def test_cmyk_with_opacity_stays_both(tmp_path: Path) -> None:
+    image = np.dstack([photo(4), photo()[..., 0]])
+    tifffile.imwrite(
+        tmp_path / "a.tif", image, photometric="separated", extrasamples=["unassalpha"], planarconfig="contig"
+    )
+    out, notes = enlarge(tmp_path / "a.tif")
+    enlarged = tifffile.imread(out)
+    assert enlarged.shape == (60, 92, 5)
+    np.testing.assert_array_equal(
+        enlarged[..., 4], UPSCALER.image(np.dstack([photo(), image[..., 4]]))[..., 3]
+    )
+    assert notes == ()
+    assert enlarge(out, ".jpg")[1] == ("JPEG has no transparency: put on white",)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif"])
@@ -309,6 +327,9 @@ def test_a_jpegs_comment_is_kept(save: Save) -> None:
     assert notes == ()
 
 
+SAID_OF_GIF = "GIF has 256 colours and no partial transparency: reduced"
+
+
 def frames() -> list[PIL.Image.Image]:
     return [PIL.Image.fromarray(np.roll(photo(), 15 * index, axis=1)) for index in range(3)]
 
@@ -337,7 +358,7 @@ def test_all_frames_of_an_animation_are_kept(
     plays = {"a.gif": 4, "a.webp": 3}[source]  # GIF counts the repetitions
     saved = save(first, source, save_all=True, append_images=others, duration=times, loop=3, lossless=True)
     out, notes = enlarge(saved, suffix, size=size)
-    assert notes == ()
+    assert notes == ((SAID_OF_GIF,) if suffix == ".gif" != saved.suffix else ())
     with PIL.Image.open(out) as image:
         loops = plays - 1 if suffix == ".gif" else plays
         assert (image.n_frames, image.size, image.info["loop"]) == (3, size or (92, 60), loops)
@@ -379,3 +400,310 @@ def test_cmyk_becomes_the_same_colours(save: Save) -> None:
     assert black.max() < 60
     assert white.min() > 240
     assert (cyan[:, 0].astype(int) < cyan[:, 1:].min(axis=1) - 80).all()
+
+
+SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    "a.png": {},
+    "a.jpg": {},
+    "a.webp": {"lossless": True},
+    "a.tif": {"compression": "tiff_lzw"},
+    "a.avif": {},
+    "a.gif": {},
+}
+
+
+def noisy(name: str, save: Save) -> Path:
+    """A file large enough to cut anywhere."""
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    return save(pixels, name, **SAVE_OPTIONS[name])
+
+
+def check_refused(source: Path, message: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A clear error, nothing written, and not a word from the libraries."""
+    out = source.with_name("out.png")
+    with pytest.raises(ValueError, match=message) as error:
+        UPSCALER.file(source, out)
+    assert "\n" not in str(error.value)
+    assert [file.name for file in source.parent.iterdir()] == [source.name]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", SAVE_OPTIONS)
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.95])
+def test_a_truncated_file_is_refused(
+    save: Save, name: str, kept: float, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = noisy(name, save)
+    whole = source.read_bytes()
+    source.write_bytes(whole[: int(len(whole) * kept)])
+    check_refused(source, "broken or incomplete|not an image that can be read", capfd)
+
+
+@pytest.mark.parametrize("name", SAVE_OPTIONS)
+def test_a_file_with_nothing_behind_its_first_bytes_is_refused(
+    save: Save, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = noisy(name, save)
+    source.write_bytes(source.read_bytes()[:32])
+    check_refused(source, "not an image that can be read", capfd)
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"hello, world", "it starts with b'hello, w'"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 500, "not an image that can be read"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', "it starts with b'<svg xml'"),
+        (b"BM" + bytes(100), "it starts with b'BM"),
+    ],
+    ids=["empty", "text", "zeros", "svg", "bmp"],
+)
+def test_what_is_no_image_is_refused(
+    tmp_path: Path, contents: bytes, message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.png").write_bytes(contents)
+    check_refused(tmp_path / "a.png", message, capfd)
+
+
+def test_a_decompression_bomb_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """By its header: its pixels are never decoded."""
+    (tmp_path / "a.png").write_bytes(
+        SIGNATURE + header(60_000, 60_000, 8, 4) + chunk(b"IDAT", bytes(1000)) + chunk(b"IEND", b"")
+    )
+    check_refused(tmp_path / "a.png", "at most 268 megapixels; got 60000x60000, 3600 megapixels", capfd)
+
+
+def test_an_animation_of_which_frames_would_be_lost_is_refused(
+    save: Save, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first, *others = frames()
+    for name in ("a.png", "a.avif"):
+        source = save(first, name, save_all=True, append_images=others)
+        check_refused(source, "an animation must be GIF or WebP", capfd)
+        source.unlink()
+    check_refused(save(first, "a.gif", save_all=True, append_images=others), "PNG has one page; got 3", capfd)
+
+
+def test_a_tiff_that_would_lose_something_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.tif"
+    for pixels, options, message in (
+        (np.zeros((9, 9), np.float32), {}, "got 1 bands of float"),
+        (np.zeros((9, 9), np.int16), {}, "got 1 bands of short"),
+        (
+            np.zeros((9, 9, 7), np.uint8),
+            {"photometric": "minisblack", "planarconfig": "contig"},
+            "got 7 bands",
+        ),
+    ):
+        tifffile.imwrite(path, pixels, **options)
+        check_refused(path, message, capfd)
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(np.zeros((9, 9), np.uint8))
+        writer.write(np.zeros((5, 9), np.uint8))
+    check_refused(path, "page 1 differs from page 0", capfd)
+
+
+def test_a_side_longer_than_the_format_allows_is_refused_before_any_work(save: Save) -> None:
+    source = save(photo(), "a.png")
+    with pytest.raises(ValueError, match=r"WebP has at most 16383 pixels; got 20000x20. Use PNG, JPEG"):
+        UPSCALER.file(source, source.with_name("out.webp"), size=(20_000, 20))
+    with pytest.raises(ValueError, match="at most 4295 megapixels; got 100000x100000"):
+        UPSCALER.file(source, source.with_name("out.png"), size=(100_000, 100_000))
+
+
+def test_an_output_of_unknown_format_is_refused(save: Save) -> None:
+    source = save(photo(), "a.png")
+    with pytest.raises(ValueError, match=r"must end in one of \.png, .* got '\.bmp'"):
+        UPSCALER.file(source, source.with_name("out.bmp"))
+
+
+def test_broken_exif_is_left_out_and_said(save: Save) -> None:
+    out, notes = enlarge(save(photo(), "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\0"))
+    assert notes == ("EXIF could not be kept: EXIF must not point beyond its end.",)
+    assert exif_of(out) == {}
+
+
+def test_further_pictures_in_a_jpeg_are_said_to_be_lost(save: Save) -> None:
+    source = save(photo(), "a.jpg")
+    data = source.read_bytes()
+    source.write_bytes(data[:2] + b"\xff\xe2\0\x08MPF\0\0\0" + data[2:])
+    assert enlarge(source)[1] == ("further pictures in the file, such as a gain map, could not be kept",)
+
+
+@pytest.mark.parametrize("size", [(92, 60), (70, 50), (46, 30), (20, 10), (200, 50), (400, 300), (1, 1)])
+def test_any_size_is_reached_exactly(save: Save, size: tuple[int, int]) -> None:
+    out, _ = enlarge(save(photo(4), "a.png"), size=size)
+    with PIL.Image.open(out) as image:
+        assert image.size == size
+        expected = PIL.Image.fromarray(photo(4)).resize(size, PIL.Image.Resampling.LANCZOS)
+        near = np.abs(np.asarray(image).astype(int) - np.asarray(expected))
+    assert near.mean() < 12
+
+
+def test_one_side_keeps_the_proportions(save: Save) -> None:
+    source = save(photo(), "a.png")
+    for size, expected in (((69, None), (69, 45)), ((None, 120), (184, 120)), ((1, None), (1, 1))):
+        written = UPSCALER.file(source, source.with_name("out.png"), size=size)
+        assert (written.width, written.height) == expected
+    with pytest.raises(ValueError, match="two integers from 1"):
+        UPSCALER.file(source, source.with_name("out.png"), size=(None, None))
+
+
+def test_a_resampling_down_is_antialiased(save: Save) -> None:
+    """A fine checkerboard becomes grey."""
+    checkers = (255 * (np.indices((64, 64)).sum(0) % 2)).astype(np.uint8)
+    out, _ = enlarge(save(checkers, "a.png"), size=(16, 16))
+    inner = pixels_of(out)[4:-4, 4:-4].astype(int)
+    assert np.abs(inner - 128).max() < 12
+
+
+def test_a_resampling_down_weighs_colours_by_opacity(save: Save) -> None:
+    image = np.zeros((40, 40, 4), np.uint8)
+    image[::2] = 255  # white rows, and transparent black ones
+    out, _ = enlarge(save(image, "a.png"), size=(10, 10))
+    small = pixels_of(out)
+    assert small[..., :3][small[..., 3] > 20].min() > 250
+
+
+def raster(strips: Any) -> Raster:
+    return Raster(4, 4, Layout("rgb"), np.dtype(np.uint8), strips)
+
+
+def test_what_fails_on_the_way_leaves_nothing(save: Save) -> None:
+    """An output that existed stays as it was."""
+    source = save(photo(), "a.png")
+    out = source.with_name("out.png")
+    out.write_bytes(b"before")
+
+    def failing() -> Any:
+        yield np.zeros((2, 4, 3), np.uint8)
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        images.write(out, [raster(failing())], images.read(source))
+    assert out.read_bytes() == b"before"
+    assert sorted(file.name for file in out.parent.iterdir()) == ["a.png", "out.png"]
+
+
+@pytest.mark.parametrize("at", [0.2, 0.7])
+def test_what_a_progress_callback_raises_comes_out(save: Save, at: float) -> None:
+    """While the network works, and while libvips encodes, through which no exception gets."""
+    source = noisy("a.png", save)
+
+    def stop(done: float) -> None:
+        if done > at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        UPSCALER.file(source, source.with_name("out.png"), progress=stop)
+    assert [file.name for file in source.parent.iterdir()] == ["a.png"]
+
+
+def test_progress_goes_from_0_to_1(save: Save) -> None:
+    told: list[float] = []
+    source = noisy("a.png", save)
+    UPSCALER.file(source, source.with_name("out.png"), progress=told.append)
+    assert told == sorted(told)
+    assert 0 < told[0] <= 0.5 < told[-1] <= 1
+
+
+@pytest.mark.parametrize(
+    "name", ["über ☕.png", "a [1].png", "a[n=2].png", "-o.png", "new\nline.png", "a%20.png"]
+)
+def test_any_name_will_do(save: Save, name: str) -> None:
+    source = save(photo(), name)
+    written = UPSCALER.file(source, source.with_name("x2 " + name))
+    np.testing.assert_array_equal(pixels_of(written.path), UPSCALER.image(photo()))
+
+
+def test_a_file_that_has_changed_is_read_anew(save: Save) -> None:
+    for level in (10, 200):
+        out, _ = enlarge(save(np.full((9, 9), level, np.uint8), "a.png"))
+        assert (pixels_of(out) == level).all()
+
+
+def test_names_do_not_decide_what_a_file_is(save: Save) -> None:
+    source = save(photo(), "a.png").rename(save(photo(), "b.jpg"))
+    np.testing.assert_array_equal(pixels_of(enlarge(source, ".png")[0]), UPSCALER.image(photo()))
+
+
+def test_the_images_of_a_folder_are_found(tmp_path: Path) -> None:
+    for name in ("b.PNG", "a.jpg", "c.txt", ".hidden.png", "sub/d.webp", ".git/e.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert images.image_files(tmp_path) == [tmp_path / "a.jpg", tmp_path / "b.PNG"]
+    assert images.image_files(tmp_path, recursive=True)[2:] == [tmp_path / "sub/d.webp"]
+    with pytest.raises(FileNotFoundError):
+        images.image_files(tmp_path / "none")
+
+
+def test_arrays_have_8_bits_and_no_opacity(save: Save, tmp_path: Path) -> None:
+    np.testing.assert_array_equal(images.read_array(save(photo(1), "a.png")), photo(1))
+    np.testing.assert_array_equal(images.read_array(save(photo(3), "a.png")), photo(3))
+    np.testing.assert_array_equal(images.read_array(save(photo(4), "a.png")), photo(4)[..., :3])
+    (tmp_path / "a.png").write_bytes(encode_png(photo().astype(np.uint16) * 256 + 200))
+    np.testing.assert_array_equal(images.read_array(tmp_path / "a.png"), photo())
+    with pytest.raises(ValueError, match="grey or RGB"):
+        images.read_array(save(PIL.Image.fromarray(photo()).convert("CMYK"), "a.jpg"))
+
+
+def in_a_process(code: str, *arguments: object) -> str:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+UPSCALE_IN_500_KB = """if True:
+    import resource, sys
+    from subpixel.network import bicubic
+    from subpixel.upscale import Upscaler
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, -1))
+    try:
+        Upscaler(bicubic(2)).file(sys.argv[1], sys.argv[2])
+    except OSError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "height", "options"),
+    [
+        ("a.png", 300, {}),
+        ("a.png", 30, {"pnginfo": PIL.PngImagePlugin.PngInfo()}),
+        ("a.tif", 30, {"tiffinfo": {700: b"x" * 600_000}}),
+    ],
+    ids=["pixels", "what we write", "what libvips writes"],
+)
+def test_a_full_disk_is_an_error_and_leaves_nothing(
+    save: Save, name: str, height: int, options: dict[str, Any]
+) -> None:
+    """As a limit to the size of files shows."""
+    if "pnginfo" in options:
+        options["pnginfo"].add_text("Title", "x" * 600_000)
+    source = save(photo(3, height, 400), name, **options)
+    message = in_a_process(UPSCALE_IN_500_KB, source, source.with_name(f"out{source.suffix}"))
+    assert len(message.splitlines()) == 1
+    assert [file.name for file in source.parent.iterdir()] == [name]
+
+
+UPSCALE_AND_PRINT_PEAK = """if True:
+    import re, sys
+    from subpixel.network import bicubic
+    from subpixel.upscale import Upscaler
+    Upscaler(bicubic(2)).file(sys.argv[1], sys.argv[2])
+    print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+"""
+
+
+def test_memory_does_not_grow_with_the_image(save: Save) -> None:
+    """For an image 40 times as high by less than half of what the output has, 123 MB.
+
+    (The peak that getrusage tells would start from that of pytest.)
+    """
+    peaks = []
+    for height in (512, 20_000):
+        source = save(np.full((height, 512, 3), 99, np.uint8), f"{height}.jpg")
+        peaks.append(int(in_a_process(UPSCALE_AND_PRINT_PEAK, source, source.with_name("out.jpg"))))
+    assert peaks[1] - peaks[0] < 60_000  # KiB

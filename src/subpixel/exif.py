@@ -16,13 +16,8 @@ from typing import NamedTuple, Union
 import numpy as np
 
 EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
-ORIENTATION, SAMPLES_PER_PIXEL, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = (
-    0x0112,
-    0x0115,
-    0x011A,
-    0x011B,
-    0x0128,
-)
+ORIENTATION = 0x0112
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 WIDTHS = (0x0100, 0xA002)  # ImageWidth, PixelXDimension
 HEIGHTS = (0x0101, 0xA003)
 THUMBNAIL, THUMBNAIL_LENGTH = 0x0201, 0x0202
@@ -103,12 +98,6 @@ def tiff_tags(path: Path) -> Ifd:
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return _parse(data) if data[:4] in (b"II*\0", b"MM\0*") else {}
-
-
-def samples_per_pixel(tags: Ifd) -> int:
-    """The bands that a TIFF file says it has."""
-    entry = tags.get(SAMPLES_PER_PIXEL)
-    return int.from_bytes(entry.values, "little") if isinstance(entry, Entry) else 1
 
 
 def from_tags(tags: Ifd) -> tuple[bytes | None, list[int]]:

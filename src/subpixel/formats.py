@@ -51,7 +51,7 @@ AVIF = Format(
     (".avif",),
     re.compile(rb"....ftyp(avi[fs]|mi[fa]1|msf1|hei[cx])", re.DOTALL),
     bits=12,
-    max_side=65535,
+    max_side=16384,
     quality=80,
 )
 GIF = Format("GIF", (".gif",), re.compile(rb"GIF8[79]a"), max_side=65535, pages=True)

@@ -134,11 +134,6 @@ def read(path: Path) -> Picture:
             _require(pages == 1, f"a file of several pages must be upright; got {pages} pages to rotate.")
             image = _load(path, file_format).autorot()  # which reads in another order than files are in
     layout, dtype = _layout(image), _DTYPES[image.format]
-    if file_format == formats.TIFF:
-        samples = exif.samples_per_pixel(exif.tiff_tags(path))
-        _require(
-            samples <= layout.bands, f"a {layout.colour} TIFF must have no further bands; got {samples}."
-        )
     return Picture(path, file_format, image.width, image.height // pages, pages, layout, dtype, image)
 
 
@@ -163,9 +158,12 @@ def read_array(path: Path) -> NDArray[np.uint8]:
         OSError: the file cannot be read.
         ValueError: it is not an image, or neither grey nor RGB.
     """
-    picture = read(path)
-    _require(picture.layout.colour in ("grey", "rgb"), f"{path} must be grey or RGB; it is CMYK.")
-    pixels = np.concatenate([*picture.page(0).strips])
+    try:
+        picture = read(path)
+        _require(picture.layout.colour in ("grey", "rgb"), "it must be grey or RGB; it is CMYK.")
+        pixels = np.concatenate([*picture.page(0).strips])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     if picture.dtype == np.uint16:
         pixels = pixels >> 8
     return pixels.astype(np.uint8)[..., 0 if picture.layout.colour == "grey" else slice(3)]
@@ -385,7 +383,7 @@ def _encoding(image: Any, target: Format, quality: int | None, *, has_exif: bool
     lossy = {"lossless": True} if quality == 100 else {"Q": quality}
     options: dict[Format, dict[str, Any]] = {
         formats.PNG: {"compression": 3, "filter": "all"},  # as small as at 6, in a third of the time
-        formats.JPEG: {"Q": quality, "optimize_coding": True},
+        formats.JPEG: {"Q": quality},  # optimised coding would keep the whole image in memory
         formats.WEBP: {**lossy, "smart_subsample": True, "exact": True},
         formats.TIFF: {"compression": "deflate", "predictor": "horizontal", "bigtiff": _bytes(image) > 2**31},
         formats.AVIF: {**lossy, "compression": "av1", "effort": 2},

@@ -23,7 +23,7 @@ def bigtiff_head(width: int, height: int, layout: Layout, itemsize: int) -> byte
     Args:
         width: in pixels.
         height: in pixels.
-        layout: what the bands are, 4 at most.
+        layout: what the bands are.
         itemsize: bytes a sample, 1 or 2.
     """
     line = width * layout.bands * itemsize
