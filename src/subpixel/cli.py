@@ -452,7 +452,7 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool = False, *, title: str 
     Console().print(table)
 
 
-def _cell(name: str, value: str | float) -> str:
+def _cell(name: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.2f}" if "PSNR" in name else f"{value:.4f}"
-    return f"{value:,}" if isinstance(value, int) else value
+    return f"{value:,}" if isinstance(value, int) else str(value)
