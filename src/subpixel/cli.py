@@ -242,7 +242,8 @@ def images_progress(count: int) -> Iterator[Callable[[int, str], Callable[[float
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    apart = not sys.stdout.isatty()  # where output goes elsewhere than the bar, it must not be drawn above it
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=not apart) as bar:
         task = bar.add_task("", total=count)
         yield lambda index, name: lambda done: bar.update(task, completed=index + done, description=name)
 

@@ -25,8 +25,9 @@ def replacing(path: Path) -> Iterator[Path]:
         ['hello.txt']
     """
     _remove_abandoned(path.parent)
-    temporary = _create(path)
+    temporary = path.with_name(f"{PREFIX}{uuid4().hex}.partial{path.suffix}")
     try:
+        _create(temporary, path)
         yield temporary
         temporary.replace(path)
     except BaseException:
@@ -34,13 +35,11 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def _create(path: Path) -> Path:
-    temporary = path.with_name(f"{PREFIX}{uuid4().hex}.partial{path.suffix}")
+def _create(temporary: Path, path: Path) -> None:
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
-    return temporary
 
 
 def _remove_abandoned(folder: Path) -> None:
