@@ -28,7 +28,8 @@ OPERATORS = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: 
 CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 SAMPLE = 4e-3  # seconds; what is quicker is repeated
 ROUNDS = 4  # at least
-HOPELESS = 4  # what is this many times slower than the fastest is timed once, to leave time to the others
+ALWAYS = {"PyTorch", "auto"}
+HOPELESS = 2  # what is this many times slower than the fastest is timed once, to leave time to the others
 
 Times = dict[str, list[float]]  # seconds by form, "PyTorch" among them, round by round
 
@@ -132,7 +133,7 @@ LAYERS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("names", nargs="*", help="begin of the names of layers")
-    parser.add_argument("--seconds", type=float, default=1.5, help="for each layer")
+    parser.add_argument("--seconds", type=float, default=3, help="for each layer")
     parser.add_argument("--training", action="store_true", help="forward and backward, not inference")
     options = parser.parse_args()
     layers = [layer for layer in LAYERS if str(layer).startswith(tuple(options.names) or "")]
@@ -160,7 +161,7 @@ def measure(layer: Layer, seconds: float) -> dict[str, Times]:
         run()  # warms up
     samples = {key: [sample(run)] for key, run in candidates.items()}
     limit = HOPELESS * min(first for (first,) in samples.values())
-    alive = {key: run for key, run in candidates.items() if samples[key][0] < limit or key[1] == "PyTorch"}
+    alive = {key: run for key, run in candidates.items() if samples[key][0] < limit or key[1] in ALWAYS}
     repeats = {key: max(1, round(SAMPLE / samples[key][0])) for key in alive}
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or min(len(samples[key]) for key in alive) < ROUNDS:

@@ -142,11 +142,10 @@ def conv_transpose(
     """
     if form not in _FORMS:
         raise ValueError(f"form must be one of {_FORMS}; got {form!r}.")
-    if weight.ndim - 2 not in _CONV:
+    if (operator := _CONV_TRANSPOSE.get(weight.ndim - 2)) is None:
         raise RuntimeError(f"weight must have 1 to 3 spatial axes; got {tuple(weight.shape)}.")
     algorithm = _fastest(x, weight, stride, dilation, groups) if form == "auto" else form
     if algorithm == "transposed":
-        operator = _CONV_TRANSPOSE[weight.ndim - 2]
         return operator(x, weight, bias, stride, padding, output_padding, groups, dilation)
     try:
         geometry = _checked_geometry(x, weight, bias, (stride, padding, output_padding, dilation), groups)
@@ -209,6 +208,8 @@ def _fastest(x: Tensor, weight: Tensor, stride: IntOrInts, dilation: IntOrInts, 
     That operator is slow where its matrix product is narrow, and where it writes a large output of kernels
     that do not overlap, channels first. It also stays in exported programs: their runtimes are others.
     """
+    if x.numel() < 2**17:  # a glance must do: below, all this takes as long as the layer
+        return "transposed"
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.compiler.is_exporting():
         return "transposed"
     c_in, c_out, *kernel_size = weight.shape
