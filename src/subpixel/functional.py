@@ -208,9 +208,9 @@ def _fastest(x: Tensor, weight: Tensor, stride: IntOrInts, dilation: IntOrInts, 
     That operator is slow where its matrix product is narrow, and where it writes a large output of kernels
     that do not overlap, channels first. It also stays in exported programs: their runtimes are others.
     """
-    if x.numel() < 2**17:  # a glance must do: below, all this takes as long as the layer
+    if torch.compiler.is_exporting() or x.numel() < 2**17:  # a small layer takes little longer than this rule
         return "transposed"
-    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.compiler.is_exporting():
+    if x.device.type != "cpu" or x.dtype != torch.float32:
         return "transposed"
     c_in, c_out, *kernel_size = weight.shape
     columns, ndim = c_out * prod(kernel_size), len(kernel_size)  # of the product, for each group
