@@ -346,6 +346,15 @@ def test_all_pages_of_a_tiff_are_kept(save: Save) -> None:
     assert notes == ()
 
 
+def test_a_tiffs_thumbnail_is_no_page(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(photo())
+        writer.write(photo()[::4, ::4], subfiletype=1)
+    out, notes = enlarge(tmp_path / "a.tif")
+    np.testing.assert_array_equal(tifffile.imread(out), UPSCALER.image(photo()))
+    assert notes == ()
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
 @pytest.mark.parametrize("source", ["a.gif", "a.webp"])
 @pytest.mark.parametrize("size", [None, (100, 70)])

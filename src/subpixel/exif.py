@@ -16,7 +16,7 @@ from typing import NamedTuple, Union
 import numpy as np
 
 EXIF_IFD, GPS_IFD, INTEROPERABILITY_IFD = 0x8769, 0x8825, 0xA005
-ORIENTATION = 0x0112
+SUBFILE_TYPE, ORIENTATION = 0x00FE, 0x0112
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 WIDTHS = (0x0100, 0xA002)  # ImageWidth, PixelXDimension
 HEIGHTS = (0x0101, 0xA003)
@@ -100,6 +100,19 @@ def tiff_tags(path: Path) -> Ifd:
         return _parse(data) if data[:4] in (b"II*\0", b"MM\0*") else {}
 
 
+def has_only_previews(path: Path) -> bool:
+    """Whether what is behind the first page of a TIFF file are smaller versions of it, as thumbnails are."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if data[:4] not in (b"II*\0", b"MM\0*"):
+            return False
+        order, first = _header(data)
+        try:
+            further = list(_following(data, first, order))
+            return bool(further) and all(_is_reduced(data, ifd, order) for ifd in further)
+        except struct.error:
+            return False
+
+
 def from_tags(tags: Ifd) -> tuple[bytes | None, list[int]]:
     """What a TIFF file tells of its picture, as EXIF if it tells anything; and the private tags left out."""
     told = {tag: value for tag, value in tags.items() if tag in DESCRIPTIVE}
@@ -117,7 +130,9 @@ def add_to_tiff(path: Path, exif: bytes) -> bool:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             if data[:4] != b"II*\0":
                 return False
-            ifd, following, end = _parse(data), _following(data), len(data) + len(data) % 2
+            order, first = _header(data)
+            ifd, following = _parse(data), next(_following(data, first, order), 0)
+            end = len(data) + len(data) % 2
         file.seek(4)
         file.write(struct.pack("<I", end))
         file.seek(end)
@@ -185,7 +200,7 @@ def _correct(data: bytearray, ifd: int, order: str, width: int, height: int) -> 
 
 def _remove_thumbnail(data: bytearray, first: int, order: str) -> None:
     """Blank the second directory's JPEG, and unlink the directory."""
-    link = first + 2 + 12 * struct.unpack_from(order + "H", data, first)[0]
+    link = _link(data, first, order)
     (second,) = struct.unpack_from(order + "I", data, link)
     if second:
         fields = dict(_entries(data, second, order))
@@ -228,12 +243,23 @@ def _little(values: bytes, unit: int, order: str) -> bytes:
     return np.frombuffer(values, f"u{unit}").byteswap().tobytes()
 
 
-def _following(data: mmap.mmap) -> int:
-    """Where the directory after the first is; 0 for none."""
-    order, first = _header(data)
-    link = first + 2 + 12 * struct.unpack_from(order + "H", data, first)[0]
-    following: int = struct.unpack_from(order + "I", data, link)[0]
-    return following
+def _link(data: bytes | bytearray | mmap.mmap, ifd: int, order: str) -> int:
+    """Where a directory says where the next one is."""
+    return ifd + 2 + 12 * int(struct.unpack_from(order + "H", data, ifd)[0])
+
+
+def _following(data: bytes | mmap.mmap, ifd: int, order: str) -> Iterator[int]:
+    """Where the directories behind one are."""
+    for _ in range(MAX_ENTRIES):
+        (ifd,) = struct.unpack_from(order + "I", data, _link(data, ifd, order))
+        if ifd == 0:
+            return
+        yield ifd
+
+
+def _is_reduced(data: bytes | mmap.mmap, ifd: int, order: str) -> bool:
+    at = dict(_entries(data, ifd, order)).get(SUBFILE_TYPE)
+    return at is not None and bool(struct.unpack_from(order + "I", data, at + 8)[0] & 1)
 
 
 def _serialised(ifd: Ifd, position: int, following: int = 0) -> bytes:

@@ -226,9 +226,9 @@ def write(
 
 
 def _load(path: Path, file_format: Format, **options: Any) -> Any:
-    """Open, all pages one below the other."""
+    """Open, all pages one below the other; thumbnails are none."""
     if file_format.pages or file_format == formats.AVIF:
-        options["n"] = -1
+        options["n"] = 1 if file_format == formats.TIFF and exif.has_only_previews(path) else -1
     return getattr(pyvips.Image, _libvips_name(file_format) + "load")(str(path), fail_on="error", **options)
 
 
