@@ -71,6 +71,16 @@ def test_a_tiff_takes_tags_and_gives_them_back(tmp_path: Path) -> None:
         assert left_out == []
 
 
+def test_a_bigtiff_takes_no_tags(tmp_path: Path) -> None:
+    """Nor does it need those of the resolution, which it has."""
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 4), np.uint8), bigtiff=True)
+    before = (tmp_path / "a.tif").read_bytes()
+    assert not exif.add_to_tiff(tmp_path / "a.tif", sample("<"))
+    assert exif.add_to_tiff(tmp_path / "a.tif", exif.of_resolution(10, 10))
+    assert (tmp_path / "a.tif").read_bytes() == before
+    assert exif.tiff_tags(tmp_path / "a.tif") == {}
+
+
 def test_a_resolution_is_told() -> None:
     data = exif.of_resolution(300 / 25.4, 72 / 25.4)
     assert read(data) == {0x011A: 300, 0x011B: 72, 0x0128: 2}

@@ -121,15 +121,18 @@ def from_tags(tags: Ifd) -> tuple[bytes | None, list[int]]:
 
 
 def add_to_tiff(path: Path, exif: bytes) -> bool:
-    """Add to a TIFF file what EXIF tells of the picture and the file does not; False if it is a BigTIFF.
+    """Add to a TIFF file what EXIF tells of the picture and the file does not.
 
     The file's first directory is written anew, at its end.
+
+    Returns:
+        Whether it was possible: a BigTIFF takes none.
     """
     told = {tag: value for tag, value in _parse(exif).items() if tag in DESCRIPTIVE}
     with path.open("r+b") as file:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             if data[:4] != b"II*\0":
-                return False
+                return not told.keys() - {X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT}
             order, first = _header(data)
             ifd, following = _parse(data), next(_following(data, first, order), 0)
             end = len(data) + len(data) % 2
