@@ -126,5 +126,9 @@ def test_evaluate_prints_the_table(photos, tmp_path, monkeypatch, capsys) -> Non
     (result,) = json.loads(capsys.readouterr().out)
     assert [row["image"] for row in result["images"]] == ["0.png", "1.png", "2.png"]
     assert result["mean"]["PSNR"] == pytest.approx(np.mean([r["PSNR"] for r in result["images"]]), abs=1e-3)
+    Image.new("L", (48, 48), 128).save(photos / "set" / "flat.png")  # bicubic interpolation is perfect here
+    assert subpixel(monkeypatch, "evaluate", out, "--data", photos / "set", "--json") == 0
+    (result,) = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert result["images"][-1]["bicubic PSNR"] is None
     assert subpixel(monkeypatch, "evaluate", out, "--data", photos / "set") == 0
     assert "bicubic" in capsys.readouterr().out

@@ -6,6 +6,7 @@ failed, 2 the command line is wrong, 130 interrupted.
 
 import json
 import logging
+import math
 import os
 import re
 import shlex
@@ -332,9 +333,9 @@ def evaluate(
             rows = [
                 {
                     "image": row.image,
-                    "PSNR": round(row.network.psnr, 4),
+                    "PSNR": _finite(row.network.psnr, 4),
                     "SSIM": round(row.network.ssim, 6),
-                    "bicubic PSNR": round(row.bicubic.psnr, 4),
+                    "bicubic PSNR": _finite(row.bicubic.psnr, 4),
                     "bicubic SSIM": round(row.bicubic.ssim, 6),
                 }
                 for row in (*scored, mean_row(scored))
@@ -404,6 +405,11 @@ def train(
         return  # one of several processes, not the first
     (*_, stage) = network.metadata["training"]
     print(f"{out}: validation PSNR {stage['validation_psnr']:.3f} dB")
+
+
+def _finite(figure: float, digits: int) -> float | None:
+    """Rounded; None for the PSNR of a perfect image, which JSON cannot hold."""
+    return round(figure, digits) if math.isfinite(figure) else None
 
 
 def _model(name: str, scale: int, activation: Literal["tanh", "relu"]) -> Any:
