@@ -32,16 +32,9 @@ def run(tmp_path: Path, recipe: Recipe = RECIPE, **options) -> tuple[np.ndarray,
     fabric = Fabric(accelerator="cpu", devices=1)
     fabric.seed_everything(recipe.seed, verbose=False)
     reports: list[Progress] = []
-    model = train(
-        ESPCN(3),
-        recipe,
-        pairs(),
-        pairs()[:1],
-        fabric=fabric,
-        checkpoint=tmp_path / "run.checkpoint",
-        report=reports.append,
-        **options,
-    )
+    options = {"report": reports.append, **options}
+    checkpoint = tmp_path / "run.checkpoint"
+    model = train(ESPCN(3), recipe, pairs(), pairs()[:1], fabric=fabric, checkpoint=checkpoint, **options)
     return model.lr_network().convolutions[1].weight, reports
 
 
@@ -92,19 +85,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
         if progress.step == 6:
             raise InterruptedRunError
 
-    fabric = Fabric(accelerator="cpu", devices=1)
-    fabric.seed_everything(0, verbose=False)
     with pytest.raises(InterruptedRunError):
-        train(
-            ESPCN(3),
-            RECIPE,
-            pairs(),
-            pairs()[:1],
-            fabric=fabric,
-            checkpoint=tmp_path / "run.checkpoint",
-            every=4,
-            report=stop,
-        )
+        run(tmp_path, every=4, report=stop)
     resumed, reports = run(tmp_path, resume=True, every=4)
     assert [progress.step for progress in reports] == list(range(5, 13))
     (tmp_path / "whole").mkdir()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from subpixel.degradation import to_uint8
 from subpixel.evaluation.metrics import psnr
 from subpixel.extras import needing
 from subpixel.models import Model
@@ -118,8 +119,7 @@ def validate(model: Model, pairs: Sequence[Pair], fabric: "Fabric") -> float:
     for pair in pairs:
         with torch.no_grad():
             sr = model(_to_device(pair.padded_lr[None, None], fabric))
-        rounded = (sr[0, 0] * 255).clamp(0, 255).round().cpu().numpy().astype(np.uint8)
-        figures.append(psnr(rounded, pair.hr, shave))
+        figures.append(psnr(to_uint8(255 * sr[0, 0].cpu().numpy()), pair.hr, shave))
     return float(np.mean(figures))
 
 
