@@ -1,0 +1,69 @@
+"""A model in; the same function, faster where a form is faster on this machine, and a report."""
+
+from pathlib import Path
+from typing import Any
+
+from subpixel.rewriter.decide import Cache, Keep, Mismatch, Settings
+from subpixel.rewriter.report import Record, Report
+
+__all__ = ["Mismatch", "Record", "Report", "rewrite"]
+
+
+def rewrite(
+    model: Any,
+    example_inputs: Any = None,
+    *,
+    keep: Keep = "faster",
+    runtime: str | None = None,
+    cache: str | Path | None = None,
+    seconds: float = 2.0,
+    seed: int = 0,
+) -> tuple[Any, Report]:
+    """Give an equal model whose up-samplers have the form that is fastest on this machine, and a report.
+
+    Every site is timed by itself, at the shapes that it has with the example inputs, in each form that equals
+    it; it changes only if a form is at least 3 % faster. Each form chosen, and the whole model, are proven:
+    run beside the original in float64, at more than one size, and in the model's own precision.
+
+    Args:
+        model: a `torch.nn.Module` in eval mode, a `torch.export.ExportedProgram`, an ONNX `ModelProto`, or the
+            path of an ONNX file. It is left as it is.
+        example_inputs: a tensor or the tuple of the model's arguments; for ONNX a dict of arrays by name, or
+            None where all sizes are fixed.
+        keep: "faster", or "all" to change every site that has an exact LR form, for machines without
+            transposed convolution or resize.
+        runtime: what will run an ONNX model, "onnxruntime" (the default) or "openvino".
+        cache: a JSON file of decisions, read and written; with it, the same model is decided the same again.
+        seconds: for the timing of a site, at most.
+        seed: of random inputs and of the order of timing.
+
+    Returns:
+        The model, of the type that came (a path gives a `ModelProto`), and the report.
+
+    Raises:
+        Mismatch: a rewritten site or model does not equal the original.
+        TypeError: no such kind of model.
+        ValueError: arguments or a file that cannot be.
+        ModuleNotFoundError: the package for such models is not installed.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Upsample(scale_factor=2), torch.nn.Conv2d(64, 64, 3, padding=1))
+        >>> faster, report = rewrite(model.eval(), torch.zeros(1, 64, 32, 32), seconds=0.1)
+        >>> [record.was for record in report.sites]
+        ['nearest resize + convolution']
+
+    References: Shi et al. 2016 (arXiv:1609.07009).
+    """
+    settings = Settings(keep, seconds, seed)
+    decisions = Cache(None if cache is None else Path(cache))
+    library = type(model).__module__.partition(".")[0]
+    if isinstance(model, str | Path) or library in ("onnx", "onnx_ir"):
+        from subpixel.rewriter.onnx import rewrite_onnx  # noqa: PLC0415 (only who has ONNX models needs it)
+
+        return rewrite_onnx(model, example_inputs, runtime or "onnxruntime", settings, decisions)
+    if runtime is not None:
+        raise ValueError(f"runtime is for ONNX models; got {runtime!r} for a {type(model).__name__}.")
+    from subpixel.rewriter.pytorch import rewrite_pytorch  # noqa: PLC0415
+
+    return rewrite_pytorch(model, example_inputs, settings, decisions)

@@ -1,0 +1,38 @@
+"""Interpolation = replicate padding, depthwise LR convolution, periodic shuffle."""
+
+import numpy as np
+
+from subpixel.kernels import interpolation_to_lr
+from subpixel.rewriter.layers import Chain, Convolution, Pad, Resize, Shuffle
+from subpixel.rewriter.rules import Rule
+
+
+def wanted(chain: Chain) -> bool:
+    """Pass over a nearest resize, which only copies."""
+    (resize,) = chain
+    assert isinstance(resize, Resize)
+    return resize.mode != "nearest"
+
+
+def check(chain: Chain) -> str | None:
+    """Refuse factors that differ."""
+    (resize,) = chain
+    assert isinstance(resize, Resize)
+    if len(set(resize.factors)) > 1:
+        return f"its factors differ, {resize.factors}"
+    return None
+
+
+def rewrite(chain: Chain) -> dict[str, Chain]:
+    """Give the fixed kernels, the same for every channel."""
+    (resize,) = chain
+    assert isinstance(resize, Resize)
+    ndim, (factor, *_) = len(resize.factors), resize.factors
+    kernels = interpolation_to_lr(resize.mode, factor, ndim)
+    weight = np.tile(kernels, (resize.channels, *[1] * (ndim + 1)))
+    reach, none = kernels.shape[-1] // 2, ((0, 0),) * ndim
+    convolution = Convolution.plain(weight, None, none, resize.channels)
+    return {"depthwise": (Pad(((reach, reach),) * ndim, "replicate"), convolution, Shuffle(resize.factors))}
+
+
+RULE = Rule("interpolation", "Resize", check, rewrite, wanted)

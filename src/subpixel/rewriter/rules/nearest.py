@@ -1,0 +1,77 @@
+"""Nearest resize, pointwise functions, padding, convolution = pointwise functions, transposed convolution.
+
+What treats each pixel alike commutes with a resize that repeats pixels, so it moves to LR space too. Reflection
+by less than the factor repeats the edge, as replication does, and so does replication in LR space.
+"""
+
+from collections.abc import Sequence
+
+from subpixel.geometry import axes
+from subpixel.kernels import resize_conv_to_transposed
+from subpixel.rewriter.layers import Chain, Convolution, Pad, Pads, Pointwise, Resize, Transposed
+from subpixel.rewriter.rules import Rule
+from subpixel.rewriter.rules.transposed import forms
+
+
+def check(chain: Chain) -> str | None:
+    """Refuse what is not exact, or not a transposed convolution."""
+    resize, pad, convolution = _parts(chain)
+    if resize.mode != "nearest":
+        return f"{resize.mode} interpolation and a padded convolution differ on the outermost ring"
+    if set(convolution.stride) != {1}:
+        return f"the convolution behind the resize has stride {convolution.stride}"
+    if pad is not None and pad.mode != "zeros":
+        if any(map(any, convolution.pads)):
+            return f"it is padded twice, by {pad.mode} and by zeros"
+        if pad.mode == "reflect" and any(max(p) >= r for p, r in zip(pad.pads, resize.factors, strict=True)):
+            return "a reflection by the factor or more shows other pixels than the edge"
+        if min(map(min, pad.pads)) < 0:
+            return f"a negative {pad.mode} padding"
+    for (low, high), reach, factor in zip(_pads(pad, convolution), convolution.reach, resize.factors, strict=True):
+        if low > reach or high - low >= factor:
+            return f"the padding {low, high} is wider than the kernel's reach {reach}"
+    return None
+
+
+def rewrite(chain: Chain) -> dict[str, Chain]:
+    """Fold the resize into the kernel."""
+    resize, pad, convolution = _parts(chain)
+    pads = _pads(pad, convolution)
+    front: Chain = tuple(layer for layer in chain if isinstance(layer, Pointwise))
+    if pad is not None and pad.mode != "zeros":
+        # m LR pixels repeat the edge m * r times, at least as often as wanted; the rest is cropped.
+        margins = [-(-max(pair) // factor) for pair, factor in zip(pad.pads, resize.factors, strict=True)]
+        front = (*front, Pad(tuple((margin, margin) for margin in margins), "replicate"))
+        extra = [margin * factor for margin, factor in zip(margins, resize.factors, strict=True)]
+        pads = tuple((low - more, high - more) for (low, high), more in zip(pads, extra, strict=True))
+    return forms((*front, *_transposed(resize.factors, convolution, pads)))
+
+
+def _parts(chain: Chain) -> tuple[Resize, Pad | None, Convolution]:
+    resize, convolution = chain[0], chain[-1]
+    assert isinstance(resize, Resize)
+    assert isinstance(convolution, Convolution)
+    return resize, next((layer for layer in chain if isinstance(layer, Pad)), None), convolution
+
+
+def _pads(pad: Pad | None, convolution: Convolution) -> Pads:
+    if pad is None:
+        return convolution.pads
+    return tuple((a + c, b + d) for (a, b), (c, d) in zip(pad.pads, convolution.pads, strict=True))
+
+
+def _transposed(factors: Sequence[int], convolution: Convolution, pads: Pads) -> Chain:
+    """The transposed convolution, and a crop where the padding is smaller at the end."""
+    weight = resize_conv_to_transposed(
+        convolution.weight, factors, dilation=convolution.dilation, groups=convolution.groups
+    )
+    padding = [reach - low for reach, (low, _) in zip(convolution.reach, pads, strict=True)]
+    uneven = [high - low for low, high in pads]
+    geometry = axes(weight.shape[2:], factors, padding, [max(more, 0) for more in uneven])
+    transposed = Transposed(weight, convolution.bias, geometry, convolution.groups)
+    if min(uneven) >= 0:
+        return (transposed,)
+    return transposed, Pad(tuple((0, min(more, 0)) for more in uneven))
+
+
+RULE = Rule("nearest resize + convolution", r"Resize( Pointwise)*( Pad)? Convolution", check, rewrite)

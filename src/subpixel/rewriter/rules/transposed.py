@@ -1,0 +1,67 @@
+"""Transposed convolution = LR convolution, periodic shuffle, crop; or one small convolution a phase."""
+
+from math import prod
+from typing import Any, get_args
+
+import array_api_compat
+
+from subpixel.geometry import Axis, Form
+from subpixel.kernels import transposed_to_lr, transposed_to_phases
+from subpixel.rewriter.layers import Chain, Convolution, Pad, Shuffle, Split, Transposed
+from subpixel.rewriter.rules import Rule
+
+
+def check(chain: Chain) -> str | None:
+    """Every transposed convolution has LR forms."""
+    assert isinstance(chain[0], Transposed)
+    return None
+
+
+def rewrite(chain: Chain) -> dict[str, Chain]:
+    """Give the aligned, the compact and the split form; a form that is another one again is left out."""
+    (layer,) = chain
+    assert isinstance(layer, Transposed)
+    forms: dict[str, Chain] = {form: lr_form(layer, form) for form in get_args(Form)}
+    if all(axis.lr("aligned") == axis.lr("compact") for axis in layer.geometry):
+        del forms["aligned"]
+    if prod(layer.stride) > 1:
+        phases = transposed_to_phases(layer.weight, layer.geometry, groups=layer.groups)
+        forms["split"] = (Split(tuple(phases), layer.bias, layer.geometry, layer.groups),)
+    return forms
+
+
+def lr_form(layer: Transposed, form: Form) -> Chain:
+    """One of the forms that shuffle."""
+    lr = [axis.lr(form) for axis in layer.geometry]
+    weight = transposed_to_lr(layer.weight, layer.geometry, form=form, groups=layer.groups)
+    bias = None if layer.bias is None else _repeat(layer.bias, prod(layer.stride))
+    chain: Chain = (Convolution.plain(weight, bias, tuple(axis.pad for axis in lr), layer.groups),)
+    if prod(layer.stride) > 1:
+        chain = (*chain, Shuffle(layer.stride))
+    crop = tuple(_crop(axis, form) for axis in layer.geometry)
+    return (*chain, Pad(crop)) if any(map(any, crop)) else chain
+
+
+def forms(chain: Chain) -> dict[str, Chain]:
+    """The forms of a chain whose last transposed convolution may be computed in LR space, itself among them."""
+    index = max(i for i, layer in enumerate(chain) if isinstance(layer, Transposed))
+    before, after = chain[:index], chain[index + 1 :]
+    others = {form: (*before, *lr, *after) for form, lr in rewrite(chain[index : index + 1]).items()}
+    return {"transposed": chain} | others
+
+
+def _crop(axis: Axis, form: Form) -> tuple[int, int]:
+    """What the shuffled output has too much, the same for every size of the input."""
+    lr = axis.lr(form)
+    size = 2 * axis.padding + 2  # any that leaves an output
+    rows = size + sum(lr.pad) - lr.taps + 1
+    return -lr.crop, axis.output_size(size) + lr.crop - rows * axis.stride
+
+
+def _repeat(bias: Any, phases: int) -> Any:
+    xp = array_api_compat.array_namespace(bias)
+    repeated = xp.broadcast_to(xp.expand_dims(bias, axis=1), (bias.shape[0], phases))
+    return xp.reshape(repeated, (-1,))
+
+
+RULE = Rule("transposed convolution", "Transposed", check, rewrite)

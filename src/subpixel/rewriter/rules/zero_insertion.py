@@ -1,0 +1,56 @@
+"""Zero insertion, padding, convolution (the sub-pixel convolution of the note) = transposed convolution."""
+
+from subpixel.geometry import axes
+from subpixel.kernels import sub_pixel_to_transposed
+from subpixel.rewriter.layers import Chain, Convolution, Pad, Pads, Transposed, ZeroInsertion
+from subpixel.rewriter.rules import Rule
+from subpixel.rewriter.rules.transposed import forms
+
+
+def check(chain: Chain) -> str | None:
+    """Refuse what a transposed convolution cannot express."""
+    insertion, convolution = _parts(chain)
+    if any(isinstance(layer, Pad) and layer.mode != "zeros" for layer in chain):
+        return "the inserted zeros are not padded by zeros"
+    if set(convolution.stride) != {1}:
+        return f"the convolution behind the zeros has stride {convolution.stride}"
+    axes_ = zip(_pads(chain), convolution.reach, insertion.factors, convolution.dilation, strict=True)
+    for (low, high), reach, factor, dilation in axes_:
+        if low > reach or high - low >= max(factor, dilation):
+            return f"the padding {low, high} is wider than the kernel's reach {reach}"
+    return None
+
+
+def rewrite(chain: Chain) -> dict[str, Chain]:
+    """Reverse the taps."""
+    insertion, convolution = _parts(chain)
+    weight = sub_pixel_to_transposed(convolution.weight, groups=convolution.groups)
+    pads = _pads(chain)
+    padding = [reach - low for reach, (low, _) in zip(convolution.reach, pads, strict=True)]
+    uneven = [high - low for low, high in pads]
+    output_padding = [max(more, 0) for more in uneven]
+    geometry = axes(weight.shape[2:], insertion.factors, padding, output_padding, convolution.dilation)
+    result: Chain = (Transposed(weight, convolution.bias, geometry, convolution.groups),)
+    if min(uneven) < 0:
+        result = (*result, Pad(tuple((0, min(more, 0)) for more in uneven)))
+    return forms(result)
+
+
+def _parts(chain: Chain) -> tuple[ZeroInsertion, Convolution]:
+    insertion, convolution = chain[0], chain[-1]
+    assert isinstance(insertion, ZeroInsertion)
+    assert isinstance(convolution, Convolution)
+    return insertion, convolution
+
+
+def _pads(chain: Chain) -> Pads:
+    """The zeros on both sides of the pixels, those that the insertion adds behind the last one among them."""
+    insertion, convolution = _parts(chain)
+    pads = [(low, high + behind) for (low, high), behind in zip(convolution.pads, insertion.behind, strict=True)]
+    for layer in chain:
+        if isinstance(layer, Pad):
+            pads = [(a + c, b + d) for (a, b), (c, d) in zip(pads, layer.pads, strict=True)]
+    return tuple(pads)
+
+
+RULE = Rule("zero insertion + convolution", r"ZeroInsertion( Pad)? Convolution", check, rewrite)

@@ -1,0 +1,132 @@
+"""Where in a network a rule applies, or why not: the same search in both frameworks."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from subpixel.rewriter.layers import Chain, Convolution, Opaque, Resize, Shuffle, Transposed, ZeroInsertion
+from subpixel.rewriter.rules import Rule, interpolation, nearest, shuffled, strided, transposed, zero_insertion
+
+# The first that fits takes its nodes, so what fuses more comes first.
+RULES = (
+    nearest.RULE,
+    zero_insertion.RULE,
+    shuffled.RULE,
+    transposed.RULE,
+    interpolation.RULE,
+    strided.RULE,
+)
+UP_SAMPLERS = (Transposed, Resize, Shuffle, ZeroInsertion, Opaque)
+LONGEST = 8  # nodes in a row
+
+NodeT = TypeVar("NodeT")
+
+
+class Graph(Protocol[NodeT]):
+    """What the search must know of a framework's graph."""
+
+    def nodes(self) -> Iterable[NodeT]:
+        """All nodes, each behind those that it reads."""
+
+    def layers(self, node: NodeT) -> Chain:
+        """What a node computes of its data input; empty if it is not to be searched."""
+
+    def source(self, node: NodeT) -> NodeT | None:
+        """The node whose only output is the data input of this one."""
+
+    def shared(self, node: NodeT) -> bool:
+        """Whether others than the next node in a chain read the output."""
+
+    def path(self, node: NodeT) -> str:
+        """The name of a node in the report."""
+
+
+@dataclass(frozen=True, eq=False)
+class Site(Generic[NodeT]):
+    """A row of nodes that a rule is about.
+
+    Attributes:
+        path: its name in the report.
+        nodes: the first one reads the input of the site, the last one gives its output.
+        chain: what they compute.
+        was: the name of the rule, or of the up-sampler where there is none.
+        reason: why it must be kept, or None.
+        forms: the equal chains by name; none where it must be kept.
+        kept: how many of the first nodes others read, so that they stay whatever is decided.
+    """
+
+    path: str
+    nodes: tuple[NodeT, ...]
+    chain: Chain
+    was: str
+    reason: str | None = None
+    forms: dict[str, Chain] = field(default_factory=dict)
+    kept: int = 0
+
+
+def find(graph: Graph[NodeT]) -> list[Site[NodeT]]:
+    """All up-samplers of a graph, in order, as sites; no node is changed by two."""
+    taken: set[NodeT] = set()
+    named: set[NodeT] = set()
+    sites, declined = [], []
+    for rule in RULES:
+        for row in _rows(graph, rule):
+            site = _site(graph, rule, row)
+            if site.reason is not None:
+                declined.append(site)
+            elif taken.isdisjoint(row[site.kept :]):
+                sites.append(site)
+                taken.update(row[site.kept :])
+                named.update(row)
+    for site in declined:
+        if named.isdisjoint(site.nodes):
+            sites.append(site)
+            named.update(site.nodes)
+    heads = (node for node in graph.nodes() if node not in named and _up_samples(graph.layers(node)))
+    sites += [_unmatched(graph, node) for node in heads]
+    order = {node: index for index, node in enumerate(graph.nodes())}
+    return sorted(sites, key=lambda site: order[site.nodes[-1]])
+
+
+def _rows(graph: Graph[NodeT], rule: Rule) -> Iterator[tuple[NodeT, ...]]:
+    """Rows of nodes that a rule's pattern fits."""
+    for node in graph.nodes():
+        row: tuple[NodeT, ...] = ()
+        source: NodeT | None = node
+        while source is not None and graph.layers(source) and len(row) < LONGEST:
+            row = (source, *row)
+            if rule.matches(_chain(graph, row)):
+                yield row
+                break
+            source = graph.source(source)
+
+
+def _site(graph: Graph[NodeT], rule: Rule, row: tuple[NodeT, ...]) -> Site[NodeT]:
+    chain = _chain(graph, row)
+    kept = max((i + 1 for i, node in enumerate(row[:-1]) if graph.shared(node)), default=0)
+    path = graph.path(_namesake(graph, row))
+    if reason := rule.check(chain):
+        return Site(path, row, chain, rule.name, reason)
+    return Site(path, row, chain, rule.name, None, rule.rewrite(chain), kept)
+
+
+def _unmatched(graph: Graph[NodeT], node: NodeT) -> Site[NodeT]:
+    chain = graph.layers(node)
+    opaque = next((layer.reason for layer in chain if isinstance(layer, Opaque)), None)
+    layer = next(layer for layer in chain if isinstance(layer, UP_SAMPLERS))
+    was = {Resize: "resize", Shuffle: "shuffle", ZeroInsertion: "zero insertion"}.get(type(layer), "up-sampler")
+    return Site(graph.path(node), (node,), chain, was, opaque or "no convolution to fuse it with")
+
+
+def _namesake(graph: Graph[NodeT], row: tuple[NodeT, ...]) -> NodeT:
+    """The node that a site is named after: its convolution."""
+    weighted = (Convolution, Transposed)
+    return next((n for n in row if any(isinstance(a, weighted) for a in graph.layers(n))), row[-1])
+
+
+def _chain(graph: Graph[NodeT], row: tuple[NodeT, ...]) -> Chain:
+    return tuple(layer for node in row for layer in graph.layers(node))
+
+
+def _up_samples(chain: Chain) -> bool:
+    return any(isinstance(layer, UP_SAMPLERS) for layer in chain)
