@@ -21,7 +21,7 @@ _FORMS = ("auto", *get_args(Algorithm))
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
-_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def periodic_shuffle(x: Tensor, upscale_factors: Sequence[int]) -> Tensor:
@@ -239,10 +239,27 @@ def _lr_conv_transpose(
 def _split_conv_transpose(
     x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Sequence[Axis], groups: int
 ) -> Tensor:
+    return phase_maps(x, transposed_to_phases(weight, geometry, groups=groups), bias, geometry, groups)
+
+
+def phase_maps(
+    x: Tensor, phases: Sequence[Phase[Tensor]], bias: Tensor | None, geometry: Sequence[Axis], groups: int = 1
+) -> Tensor:
+    """Convolve by each phase of a transposed convolution, and interleave.
+
+    Args:
+        x: (batch, c_in, *n) or (c_in, *n).
+        phases: of `transposed_to_phases`.
+        bias: (c_out,).
+        geometry: of the transposed convolution.
+        groups: blocks of channels that do not mix.
+
+    Returns:
+        What the transposed convolution gives.
+    """
     ndim, sizes = len(geometry), _output_sizes(x, geometry)
     strides = [axis.stride for axis in geometry]
     rows = [-(-size // stride) for size, stride in zip(sizes, strides, strict=True)]
-    phases = transposed_to_phases(weight, geometry, groups=groups)
     # Phase-major, so that the phases are joined in either memory format by copying blocks.
     maps = torch.cat([_phase_conv(x, phase, bias, rows, groups) for phase in phases], dim=-ndim - 1)
     channel = maps.ndim - ndim - 1
@@ -270,14 +287,14 @@ def _conv(
     """Convolve x, zero-padded (low, high) on each axis; a negative pad crops."""
     padding = [low for low, high in pads if low == high >= 0]
     if len(padding) < len(pads):  # the operator itself pads alike on both sides only
-        x, padding = _pad(x, pads), [0] * len(pads)
+        x, padding = pad(x, pads), [0] * len(pads)
     return _CONV[len(pads)](x, weight, bias, padding=padding, dilation=dilation, groups=groups)
 
 
-def _pad(x: Tensor, pads: Pads) -> Tensor:
-    """Zero-pad, then crop: a crop may reach beyond x into the zeros of the other side."""
+def pad(x: Tensor, pads: Pads) -> Tensor:
+    """Pad by zeros (low, high) on each axis; a negative pad crops, beyond x into the other side's zeros too."""
     sizes = [size + low + high for size, (low, high) in zip(x.shape[-len(pads) :], pads, strict=True)]
-    grown = F.pad(x, [max(pad, 0) for pair in reversed(pads) for pad in pair])
+    grown = F.pad(x, [max(n, 0) for pair in reversed(pads) for n in pair])
     if min(chain.from_iterable(pads)) >= 0:
         return grown
     return _window(grown, [max(-low, 0) for low, _ in pads], sizes)
@@ -311,7 +328,7 @@ def _regroup(
 
 
 def _memory_format(x: Tensor) -> torch.memory_format:
-    last = _CHANNELS_LAST.get(x.ndim)
+    last = CHANNELS_LAST.get(x.ndim)
     if last is None or x.is_contiguous() or not x.is_contiguous(memory_format=last):
         return torch.contiguous_format
     return last
