@@ -48,7 +48,7 @@ def periodic_shuffle(x: Tensor, upscale_factors: Sequence[int]) -> Tensor:
     """
     factors, ndim = tuple(upscale_factors), len(upscale_factors)
     channel = x.ndim - ndim - 1
-    if channel < 0 or min(factors) < 1 or x.shape[channel] % prod(factors):
+    if channel < 0 or min(factors, default=0) < 1 or x.shape[channel] % prod(factors):
         expected = f"(..., c * {prod(factors)}, and {ndim} spatial axes)"
         raise ValueError(f"x must be {expected} for the factors {factors}; got {tuple(x.shape)}.")
     if _exports_depth_to_space(factors):
@@ -86,7 +86,7 @@ def periodic_unshuffle(x: Tensor, downscale_factors: Sequence[int]) -> Tensor:
     sizes = x.shape[channel + 1 :]
     if (
         channel < 0
-        or min(factors) < 1
+        or min(factors, default=0) < 1
         or any(size % factor for size, factor in zip(sizes, factors, strict=True))
     ):
         raise ValueError(f"x must be (..., c, multiples of {factors}); got {tuple(x.shape)}.")
@@ -292,7 +292,7 @@ def _conv(
 
 
 def pad(x: Tensor, pads: Pads) -> Tensor:
-    """Pad by zeros (low, high) on each axis; a negative pad crops, beyond x into the other side's zeros too."""
+    """Pad by zeros (low, high) on each axis; a negative pad crops, into the other side's zeros too."""
     sizes = [size + low + high for size, (low, high) in zip(x.shape[-len(pads) :], pads, strict=True)]
     grown = F.pad(x, [max(n, 0) for pair in reversed(pads) for n in pair])
     if min(chain.from_iterable(pads)) >= 0:
@@ -308,7 +308,10 @@ def _window(x: Tensor, starts: Sequence[int], sizes: Sequence[int]) -> Tensor:
 
 def _crop(x: Tensor, starts: Sequence[int], sizes: Sequence[int], *, like: Tensor) -> Tensor:
     """Keep a window, in the memory format of `like`, as PyTorch's own operator does."""
-    return _window(x, starts, sizes).contiguous(memory_format=_memory_format(like))
+    window = _window(x, starts, sizes)
+    if memory_format(like) == torch.contiguous_format:
+        return window.contiguous()
+    return window.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
 def _unflatten(x: Tensor, axis: int, sizes: Sequence[int]) -> Tensor:
@@ -320,16 +323,19 @@ def _regroup(
 ) -> Tensor:
     """Fuse axes into channels and pixels with one copy, in the memory format of `like`."""
     batch: list[tuple[int, ...]] = [(axis,) for axis in range(lead)]
-    last = _memory_format(like) != torch.contiguous_format
+    last = memory_format(like) != torch.contiguous_format
     groups = [*batch, *pixels, channels] if last else [*batch, channels, *pixels]
     sizes = [prod([blocks.shape[axis] for axis in group]) for group in groups]
-    fused = blocks.permute(*chain.from_iterable(groups)).reshape(sizes)
+    moved = blocks.permute(*chain.from_iterable(groups))
+    fused = moved.clone(memory_format=torch.contiguous_format).view(sizes)  # never a view of x
     return fused.movedim(-1, lead) if last else fused
 
 
-def _memory_format(x: Tensor) -> torch.memory_format:
+def memory_format(x: Tensor) -> torch.memory_format:
+    """How pixels and channels lie in memory: channels last, or contiguous where both would do."""
     last = CHANNELS_LAST.get(x.ndim)
-    if last is None or x.is_contiguous() or not x.is_contiguous(memory_format=last):
+    # Asked by strides, since under `torch.vmap` a tensor cannot be asked for a format by name.
+    if last is None or x.is_contiguous() or not x.movedim(1, -1).is_contiguous():
         return torch.contiguous_format
     return last
 
@@ -361,6 +367,7 @@ def _checked_geometry(
         bias is None or bias.shape == (c_out * groups,),
         f"bias must be ({c_out * groups},); got {None if bias is None else tuple(bias.shape)}.",
     )
+    _require(weight.numel() > 0, f"weight must have channels; got {tuple(weight.shape)}.")
     _output_sizes(x, geometry)
     return geometry
 

@@ -7,13 +7,24 @@ from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from subpixel.files import replacing
-from subpixel.rewriter.layers import Shape, Transposed, macs
+from subpixel.rewriter.layers import (
+    Convolution,
+    Pad,
+    Pointwise,
+    Shape,
+    Shuffle,
+    Split,
+    UnshuffledConvolution,
+    macs,
+)
 from subpixel.rewriter.report import Record, Report
 from subpixel.rewriter.sites import Site
 from subpixel.rewriter.timing import Run, Times, gain, median, race
 
 Keep = Literal["faster", "all"]
 KEPT = "kept"
+ORIGINAL = "original"  # where only the memory format changes
+IN_LR_SPACE = (Convolution, Split, UnshuffledConvolution, Shuffle, Pad, Pointwise)
 WORTH = 1.03  # times faster; what gains less stays as it is
 EXACT = 1e-10  # largest difference in float64, relative to the largest output
 
@@ -142,8 +153,8 @@ def decide(target: Target[ModelT], settings: Settings, cache: Cache) -> tuple[Mo
 def _record(target: Target[Any], site: Site[Any], settings: Settings, cache: Cache) -> Record:
     if site.reason is not None:
         return Record(site.path, site.was, KEPT, site.reason)
-    allowed = {form for form, chain in site.forms.items() if settings.keep == "faster" or _in_lr_space(chain)}
-    if not allowed or (settings.keep == "all" and site.was == "strided convolution"):
+    allowed = _allowed(site, settings.keep)
+    if not allowed:
         return Record(site.path, site.was, KEPT, "it is in LR space already")
     key = f"{settings.keep} {target.runtime} {target.key(site)}"
     times: Times = {}
@@ -154,13 +165,18 @@ def _record(target: Target[Any], site: Site[Any], settings: Settings, cache: Cac
     return _described(site, cache.forms[key], target.shape(site), times)
 
 
+def _allowed(site: Site[Any], keep: Keep) -> set[str]:
+    """The forms to choose from: all, the original in another memory format too; or those in LR space."""
+    if keep == "faster":
+        return {*site.forms, ORIGINAL}
+    if all(isinstance(layer, IN_LR_SPACE) for layer in site.chain):
+        return set()
+    return {form for form, chain in site.forms.items() if all(isinstance(layer, IN_LR_SPACE) for layer in chain)}
+
+
 def base(name: str) -> str:
     """The form in the name of a run, which may also say a memory format."""
     return name.partition(",")[0]
-
-
-def _in_lr_space(chain: Any) -> bool:
-    return not any(isinstance(layer, Transposed) for layer in chain)
 
 
 def _choice(times: Times, keep: Keep) -> str:

@@ -6,8 +6,8 @@ Weights are arrays of the framework that they came from, in PyTorch's layouts. A
 entry a spatial axis. A shape is (batch, channels, *sizes).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from math import prod
 from typing import Any, Literal
@@ -269,6 +269,18 @@ class Opaque(Layer):
 def output_shape(chain: Chain, shape: Shape) -> Shape:
     """What a chain makes of an input's shape."""
     return reduce(lambda shape, layer: layer.output_shape(shape), chain, shape)
+
+
+def converted(chain: Chain, convert: Callable[[Any], Any]) -> Chain:
+    """The chain with every weight and bias converted, to float64 for one; not for a split form."""
+
+    def each(layer: Layer) -> Layer:
+        if not isinstance(layer, Convolution | Transposed | UnshuffledConvolution):
+            return layer
+        bias = None if layer.bias is None else convert(layer.bias)
+        return replace(layer, weight=convert(layer.weight), bias=bias)
+
+    return tuple(map(each, chain))
 
 
 def macs(chain: Chain, shape: Shape) -> int:

@@ -50,6 +50,7 @@ class Site(Generic[NodeT]):
         nodes: the first one reads the input of the site, the last one gives its output.
         chain: what they compute.
         was: the name of the rule, or of the up-sampler where there is none.
+        rule: the one that fits, or None.
         reason: why it must be kept, or None.
         forms: the equal chains by name; none where it must be kept.
         kept: how many of the first nodes others read, so that they stay whatever is decided.
@@ -59,6 +60,7 @@ class Site(Generic[NodeT]):
     nodes: tuple[NodeT, ...]
     chain: Chain
     was: str
+    rule: Rule | None
     reason: str | None = None
     forms: dict[str, Chain] = field(default_factory=dict)
     kept: int = 0
@@ -106,8 +108,8 @@ def _site(graph: Graph[NodeT], rule: Rule, row: tuple[NodeT, ...]) -> Site[NodeT
     kept = max((i + 1 for i, node in enumerate(row[:-1]) if graph.shared(node)), default=0)
     path = graph.path(_namesake(graph, row))
     if reason := rule.check(chain):
-        return Site(path, row, chain, rule.name, reason)
-    return Site(path, row, chain, rule.name, None, rule.rewrite(chain), kept)
+        return Site(path, row, chain, rule.name, rule, reason)
+    return Site(path, row, chain, rule.name, rule, None, rule.rewrite(chain), kept)
 
 
 def _unmatched(graph: Graph[NodeT], node: NodeT) -> Site[NodeT]:
@@ -115,7 +117,7 @@ def _unmatched(graph: Graph[NodeT], node: NodeT) -> Site[NodeT]:
     opaque = next((layer.reason for layer in chain if isinstance(layer, Opaque)), None)
     layer = next(layer for layer in chain if isinstance(layer, UP_SAMPLERS))
     was = {Resize: "resize", Shuffle: "shuffle", ZeroInsertion: "zero insertion"}.get(type(layer), "up-sampler")
-    return Site(graph.path(node), (node,), chain, was, opaque or "no convolution to fuse it with")
+    return Site(graph.path(node), (node,), chain, was, None, opaque or "no convolution to fuse it with")
 
 
 def _namesake(graph: Graph[NodeT], row: tuple[NodeT, ...]) -> NodeT:

@@ -1,0 +1,10 @@
+"""PyTorch models: modules, whatever Python their forward runs, and exported programs."""
+
+from subpixel.extras import needing
+
+with needing("torch"):
+    import torch as _  # the rest of this package needs it
+
+from subpixel.rewriter.pytorch.target import rewrite_pytorch
+
+__all__ = ["rewrite_pytorch"]

@@ -1,0 +1,353 @@
+"""Nodes of a traced forward, or of an exported program, as layers."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import BuiltinFunctionType
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, fx, nn
+
+from subpixel.geometry import axes
+from subpixel.kernels import Interpolation
+from subpixel.rewriter.layers import (
+    Chain,
+    Convolution,
+    Opaque,
+    Pad,
+    PadMode,
+    Pads,
+    Pointwise,
+    Resize,
+    Shuffle,
+    Transposed,
+)
+from subpixel.rewriter.pytorch.trace import has_hooks
+from subpixel.rewriter.sites import Site
+
+Arguments = dict[str, Any]
+
+
+class TracedGraph:
+    """The `Graph` of a forward, for the search.
+
+    Args:
+        owner: the module whose forward it is.
+        graph: its nodes.
+        values: what each gives in the example.
+        prefix: the owner's name in the model.
+        alone: whether it is a call of one module rather than the owner's forward.
+    """
+
+    def __init__(
+        self, owner: nn.Module, graph: fx.Graph, values: Mapping[fx.Node, Any], prefix: str, *, alone: bool = False
+    ) -> None:
+        self.owner, self.graph, self.values, self.prefix, self.alone = owner, graph, values, prefix, alone
+        self._layers: dict[fx.Node, Chain] = {}
+        self._constant: dict[fx.Node, bool] = {}
+
+    def nodes(self) -> Iterable[fx.Node]:
+        """See `Graph`."""
+        return self.graph.nodes
+
+    def layers(self, node: fx.Node) -> Chain:
+        """See `Graph`."""
+        if node not in self._layers:
+            self._layers[node] = self._read(node)
+        return self._layers[node]
+
+    def source(self, node: fx.Node) -> fx.Node | None:
+        """See `Graph`; none where another reader changes the source in place."""
+        source = data_input(node)
+        if source is None or any(user is not node and in_place(user, self.owner) for user in source.users):
+            return None
+        return source
+
+    def shared(self, node: fx.Node) -> bool:
+        """See `Graph`."""
+        return len(node.users) > 1
+
+    def path(self, node: fx.Node) -> str:
+        """See `Graph`."""
+        name = local_name(node)
+        return f"{self.prefix}.{name}" if self.prefix else name
+
+    def name(self, site: Site[fx.Node]) -> str:
+        """The name of a site within the owner."""
+        return site.path.removeprefix(f"{self.prefix}.") if self.prefix else site.path
+
+    def constant(self, node: fx.Node) -> bool:
+        """Whether a node depends on parameters and buffers alone."""
+        if node not in self._constant:
+            inputs = node.all_input_nodes
+            self._constant[node] = node.op == "get_attr" or (bool(inputs) and all(map(self.constant, inputs)))
+        return self._constant[node]
+
+    def _read(self, node: fx.Node) -> Chain:
+        source = data_input(node)
+        x = None if source is None else self.values[source]
+        if not isinstance(x, Tensor) or not isinstance(self.values[node], Tensor) or not 3 <= x.ndim <= 5:
+            return ()
+        if node.op == "call_module":
+            return _read_module(self.owner.get_submodule(str(node.target)), x, node)
+        name, named = _call(node)
+        arguments = {key: self._fixed(value) for key, value in named.items() if value is not source}
+        if name in READERS:
+            if any(_at_run_time(value) for value in arguments.values()):
+                return (Opaque("its size or weight is computed at run time"),) if name in UP_SAMPLERS else ()
+            return READERS[name](arguments, x, node)
+        plain = not any(isinstance(value, Tensor) or _at_run_time(value) for value in arguments.values())
+        return (Pointwise(node),) if name in POINTWISE_NAMES and plain else ()
+
+    def _fixed(self, argument: Any) -> Any:
+        """An argument as it is in every call; `_AT_RUN_TIME` where the input has a say."""
+        if isinstance(argument, fx.Node):
+            return self.values[argument] if self.constant(argument) else _AT_RUN_TIME
+        if isinstance(argument, list | tuple):
+            return tuple(map(self._fixed, argument))
+        return argument
+
+
+_AT_RUN_TIME = object()
+
+
+def _at_run_time(value: Any) -> bool:
+    return value is _AT_RUN_TIME or (isinstance(value, tuple) and any(map(_at_run_time, value)))
+
+
+def local_name(node: fx.Node) -> str:
+    """A module's name in its owner, or the name of what a function gives."""
+    return str(node.target) if node.op == "call_module" else node.name
+
+
+def data_input(node: fx.Node) -> fx.Node | None:
+    """The first argument, if it is a node."""
+    if node.op not in ("call_module", "call_function", "call_method"):
+        return None
+    first = node.args[0] if node.args else node.kwargs.get("input")
+    return first if isinstance(first, fx.Node) else None
+
+
+def in_place(user: fx.Node, owner: nn.Module) -> bool:
+    """Whether a node changes what it reads."""
+    if user.op == "call_module":
+        return bool(getattr(owner.get_submodule(str(user.target)), "inplace", False))
+    name = str(user.target) if user.op == "call_method" else getattr(user.target, "__name__", "")
+    changes = name.endswith("_") and not name.endswith("__")
+    return changes or name == "setitem" or "out" in user.kwargs or bool(user.kwargs.get("inplace"))
+
+
+def _call(node: fx.Node) -> tuple[str, Arguments]:
+    """The name of a function without its overload, and its arguments by name."""
+    target: Any = node.target
+    if node.op == "call_method":
+        return str(target), dict(enumerate(node.args)) | dict(node.kwargs)  # type: ignore[arg-type]
+    if not isinstance(target, torch._ops.OpOverload):
+        named = getattr(torch.ops.aten, target.__name__, None) if isinstance(target, BuiltinFunctionType) else None
+        if named is None:
+            return target.__name__, _bound(target, node)
+        target = getattr(named, named.overloads()[0])
+    names = [argument.name for argument in target._schema.arguments]
+    return target._schema.name.partition("::")[2], dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
+
+
+def _bound(function: Callable[..., Any], node: fx.Node) -> Arguments:
+    try:
+        return inspect.signature(function).bind(*node.args, **node.kwargs).arguments
+    except (TypeError, ValueError):  # a builtin, or a wrong call
+        return {}
+
+
+def _read_module(module: nn.Module, x: Tensor, node: fx.Node) -> Chain:
+    """What a module of PyTorch's own computes; nothing if its forward was overridden."""
+    found = (cls for cls in MODULES if isinstance(module, cls) and type(module).forward is cls.forward)
+    if (kind := next(found, None)) is None:
+        return ()
+    layers = MODULES[kind](module, x, node)
+    if layers and has_hooks(module):
+        return (Opaque("it has hooks"),) if isinstance(layers[0], UP_SAMPLING) else ()
+    return layers
+
+
+def _convolution_module(module: Any, x: Tensor, _node: fx.Node) -> Chain:
+    options = {name: getattr(module, name) for name in ("weight", "bias", "stride", "dilation", "groups")}
+    pads = _pairs(module._reversed_padding_repeated_twice)  # where "same" is resolved
+    if module.padding_mode == "zeros":
+        return _convolution(options | {"padding": pads}, x, _node)
+    if module.padding_mode not in get_args(PadMode):
+        return ()
+    return (Pad(pads, module.padding_mode), *_convolution(options, x, _node))
+
+
+def _convolution(arguments: Arguments, x: Tensor, _node: fx.Node) -> Chain:
+    weight, ndim = arguments["weight"], arguments["weight"].ndim - 2
+    if x.ndim != weight.ndim:
+        return ()
+    stride, dilation = (_integers(arguments.get(name, 1), ndim) for name in ("stride", "dilation"))
+    pads = _pads(arguments.get("padding", 0), weight, dilation)
+    bias, groups = arguments.get("bias"), arguments.get("groups", 1)
+    return (Convolution(_detached(weight), _detached(bias), stride, pads, dilation, groups),)
+
+
+def _transposed_module(module: Any, x: Tensor, node: fx.Node) -> Chain:
+    names = ("weight", "bias", "stride", "padding", "output_padding", "dilation", "groups")
+    if len(node.args) > 1 or "output_size" in node.kwargs:
+        return (Opaque("its output_size is given at run time"),)
+    return _transposed({name: getattr(module, name) for name in names}, x, node)
+
+
+def _transposed(arguments: Arguments, x: Tensor, _node: fx.Node) -> Chain:
+    weight = arguments["weight"]
+    if x.ndim != weight.ndim:
+        return (Opaque("its input has no batch"),)
+    options = {name: arguments[name] for name in ("stride", "padding", "output_padding", "dilation") if name in arguments}
+    geometry = axes(tuple(weight.shape[2:]), **{name: _integers(n, weight.ndim - 2) for name, n in options.items()})
+    return (Transposed(_detached(weight), _detached(arguments.get("bias")), geometry, arguments.get("groups", 1)),)
+
+
+def _resize_module(module: Any, x: Tensor, node: fx.Node) -> Chain:
+    names = ("size", "scale_factor", "mode", "align_corners")
+    return _resize({name: getattr(module, name) for name in names}, x, node)
+
+
+def _upsample(arguments: Arguments, x: Tensor, node: fx.Node) -> Chain:
+    """One of aten's operators: the mode is in the name."""
+    name = _call(node)[0]
+    mode = next(mode for mode in ("nearest", "linear", "cubic") if mode in name)
+    options = {"size": arguments.get("output_size"), "scale_factor": arguments.get("scale_factors")}
+    return _resize({"mode": mode, "antialias": name.endswith("_aa"), **options, **arguments}, x, node)
+
+
+def _resize(arguments: Arguments, x: Tensor, _node: fx.Node) -> Chain:
+    mode, factors = MODES.get(arguments.get("mode", "nearest")), arguments.get("scale_factor")
+    if mode is None:
+        return (Opaque(f"no rule for mode {arguments['mode']}"),)
+    if factors is None:
+        return (Opaque("its size is given, not its factor"),)
+    values = tuple(factors) if isinstance(factors, list | tuple) else (factors,) * (x.ndim - 2)
+    if any(value != int(value) or value < 1 for value in values):
+        return (Opaque(f"its factors {values} are no integers"),)
+    if arguments.get("align_corners") and mode != "nearest":
+        return (Opaque("with aligned corners no two pixels have the same kernel"),)
+    if arguments.get("antialias"):
+        return (Opaque("it is antialiased"),)
+    return (Resize(mode, tuple(map(int, values)), x.shape[1]),)
+
+
+def _shuffle_module(module: Any, x: Tensor, _node: fx.Node) -> Chain:
+    return (Shuffle((module.upscale_factor,) * 2),) if x.ndim == 4 else ()
+
+
+def _shuffle(arguments: Arguments, x: Tensor, _node: fx.Node) -> Chain:
+    return (Shuffle((arguments["upscale_factor"],) * 2),) if x.ndim == 4 else ()
+
+
+def _pad_module(module: Any, x: Tensor, node: fx.Node) -> Chain:
+    mode = next(mode for name, mode in PADDINGS.items() if name in type(module).__name__)
+    return _pad({"pad": module.padding, "mode": mode}, x, node)
+
+
+def _pad(arguments: Arguments, x: Tensor, _node: fx.Node) -> Chain:
+    mode, flat, ndim = arguments.get("mode", "constant"), list(arguments["pad"]), x.ndim - 2
+    mode = "zeros" if mode == "constant" else mode
+    if mode not in get_args(PadMode) or arguments.get("value") or len(flat) > 2 * ndim:
+        return ()
+    return (Pad(_pairs([*flat, *[0] * (2 * ndim - len(flat))]), mode),)
+
+
+def _norm_module(module: Any, _x: Tensor, node: fx.Node) -> Chain:
+    return () if module.training or module.running_mean is None else (Pointwise(node, per_channel=True),)
+
+
+def _norm(arguments: Arguments, _x: Tensor, node: fx.Node) -> Chain:
+    fixed = not arguments.get("training", False) and arguments.get("running_mean") is not None
+    return (Pointwise(node, per_channel=True),) if fixed else ()
+
+
+def _prelu_module(module: Any, _x: Tensor, node: fx.Node) -> Chain:
+    return (Pointwise(node, per_channel=module.weight.numel() > 1),)
+
+
+def _pointwise_module(_module: Any, _x: Tensor, node: fx.Node) -> Chain:
+    return (Pointwise(node),)
+
+
+def _dropout_module(module: Any, _x: Tensor, node: fx.Node) -> Chain:
+    return () if module.training else (Pointwise(node),)
+
+
+def _dropout(arguments: Arguments, _x: Tensor, node: fx.Node) -> Chain:
+    return () if arguments.get("training", arguments.get("train", True)) else (Pointwise(node),)
+
+
+def _pads(padding: Any, weight: Tensor, dilation: tuple[int, ...]) -> Pads:
+    """Zeros on both sides; "same" puts the odd one behind."""
+    if padding == "same":
+        reach = [step * (taps - 1) for step, taps in zip(dilation, weight.shape[2:], strict=True)]
+        return tuple((n // 2, n - n // 2) for n in reach)
+    values = _integers(0 if padding == "valid" else padding, weight.ndim - 2)
+    return tuple(value if isinstance(value, tuple) else (value, value) for value in values)
+
+
+def _pairs(flat: Sequence[int]) -> Pads:
+    """PyTorch's list of pads, the last axis first, by axis."""
+    return tuple((flat[i], flat[i + 1]) for i in reversed(range(0, len(flat), 2)))
+
+
+def _integers(value: Any, ndim: int) -> tuple[Any, ...]:
+    values = tuple(value) if isinstance(value, list | tuple) else (value,)
+    return values * ndim if len(values) == 1 else values
+
+
+def _detached(weight: Tensor | None) -> Tensor | None:
+    return None if weight is None else weight.detach()
+
+
+Reader = Callable[[Any, Tensor, fx.Node], Chain]
+UP_SAMPLING = (Transposed, Resize, Shuffle, Opaque)
+PADDINGS = {"Zero": "zeros", "Replication": "replicate", "Reflection": "reflect"}
+MODES: dict[str, Interpolation] = {
+    "nearest": "nearest", "nearest-exact": "nearest", "linear": "linear", "bilinear": "linear",
+    "trilinear": "linear", "cubic": "cubic", "bicubic": "cubic",
+}  # fmt: skip
+
+READERS: dict[str, Reader] = {
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _convolution),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _transposed),
+    **dict.fromkeys(("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"), _upsample),
+    **dict.fromkeys(
+        ("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"), _upsample
+    ),
+    **dict.fromkeys(("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d"), _upsample),
+    **dict.fromkeys(("upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"), _upsample),
+    "interpolate": _resize,
+    "pixel_shuffle": _shuffle,
+    "pad": _pad,
+    "batch_norm": _norm,
+    **dict.fromkeys(("dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout"), _dropout),
+}
+UP_SAMPLERS = {name for name, reader in READERS.items() if reader in (_transposed, _upsample, _resize, _shuffle)}
+POINTWISE_NAMES = {
+    "celu", "clamp", "clip", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu",
+    "relu6", "relu_", "leaky_relu_", "hardtanh_", "selu", "sigmoid", "silu", "silu_", "softplus", "tanh",
+}  # fmt: skip
+
+MODULES: dict[type[nn.Module], Reader] = {
+    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution_module),
+    **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _transposed_module),
+    **dict.fromkeys((nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d), _pad_module),
+    **dict.fromkeys((nn.ReplicationPad1d, nn.ReplicationPad2d, nn.ReplicationPad3d), _pad_module),
+    **dict.fromkeys((nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d), _pad_module),
+    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), _norm_module),
+    **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout), _dropout_module),
+    **dict.fromkeys(
+        (
+            nn.CELU, nn.ELU, nn.GELU, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Identity, nn.LeakyReLU, nn.Mish,
+            nn.ReLU, nn.ReLU6, nn.SELU, nn.Sigmoid, nn.SiLU, nn.Softplus, nn.Tanh,
+        ),
+        _pointwise_module,
+    ),  # fmt: skip
+    nn.PReLU: _prelu_module,
+    nn.Upsample: _resize_module,
+    nn.PixelShuffle: _shuffle_module,
+}

@@ -1,0 +1,136 @@
+"""Which forwards of a model hold its up-samplers, and their graphs, from a run on the example inputs."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.overrides import TorchFunctionMode
+
+from subpixel.rewriter.layers import Opaque
+from subpixel.rewriter.pytorch.graph import MODULES, UP_SAMPLERS, TracedGraph
+from subpixel.rewriter.pytorch.trace import Tracer
+from subpixel.rewriter.rules import strided
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+PAIRED = (nn.Upsample, nn.PixelShuffle)  # what makes a site together with its neighbours
+ALONE = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, *PAIRED)
+
+
+def scopes(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[TracedGraph]:
+    """The graphs to search; each up-sampler that ran is in exactly one."""
+    names = {module: name for name, module in model.named_modules()}
+    owners = list(dict.fromkeys(_owner(model, names[caller]) for caller in _callers(model, args, kwargs)))
+    alone = [name for module, name in names.items() if isinstance(module, ALONE) or _few_channels(module)]
+    calls = _calls(model, args, kwargs, {*owners, *alone})
+    traced = [_traced(model, name, calls[name]) for name in owners if name in calls]
+    inside = {name for scope in traced for name in _called(scope)}
+    return traced + [_alone(model, name, calls[name]) for name in alone if name in calls and name not in inside]
+
+
+def _callers(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[nn.Module]:
+    """Modules whose own forward up-samples, or that hold a resize or a shuffle."""
+    stack: list[nn.Module] = []
+    callers: dict[nn.Module, None] = {}
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+            if getattr(function, "__name__", "") in UP_SAMPLERS and stack and type(stack[-1]) not in MODULES:
+                callers[stack[-1]] = None
+            return function(*args, **(kwargs or {}))
+
+    def entered(module: nn.Module, *_: Any) -> None:
+        if isinstance(module, PAIRED) and stack:
+            callers[stack[-1]] = None
+        stack.append(module)
+
+    def left(*_: Any) -> None:
+        stack.pop()
+
+    with _hooked(model.modules(), entered, left), Watch():
+        model(*args, **kwargs)
+    return list(callers)
+
+
+def _owner(model: nn.Module, name: str) -> str:
+    """The module whose trace shows a caller's neighbours too: rows are part of what holds them."""
+    while name and type(model.get_submodule(name)).forward is nn.Sequential.forward:
+        name = name.rpartition(".")[0]
+        if isinstance(model.get_submodule(name), nn.ModuleList | nn.ModuleDict):
+            name = name.rpartition(".")[0]
+    return name
+
+
+def _calls(
+    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], wanted: set[str]
+) -> dict[str, Arguments]:
+    """The arguments of the largest call of each module."""
+    calls: dict[str, Arguments] = {}
+    names = {model.get_submodule(name): name for name in wanted}
+
+    def entered(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        before = calls.get(names[module])
+        if before is None or _size(before) < _size((args, kwargs)):
+            calls[names[module]] = args, kwargs
+
+    with _hooked(names, entered, lambda *_: None):
+        model(*args, **kwargs)
+    return calls
+
+
+@contextmanager
+def _hooked(modules: Any, entered: Callable[..., None], left: Callable[..., None]) -> Iterator[None]:
+    with ExitStack() as handles:
+        for module in modules:
+            handles.enter_context(module.register_forward_pre_hook(entered, prepend=True, with_kwargs=True))
+            handles.enter_context(module.register_forward_hook(left, always_call=True))
+        yield
+
+
+def _traced(model: nn.Module, name: str, call: Arguments) -> TracedGraph:
+    """The graph of a module's forward; where Python hides it, one that says why."""
+    owner, tracer = model.get_submodule(name), Tracer(*call)
+    try:
+        return TracedGraph(owner, tracer.trace(owner), tracer.values, name)
+    except Exception as error:  # noqa: BLE001 (whatever the forward of a stranger raises)
+        reason = f"the forward of {type(owner).__name__} cannot be traced, {type(error).__name__}: {error}"
+        return Untraced(owner, fx.Graph(), {}, name, " ".join(reason.split()))
+
+
+class Untraced(TracedGraph):
+    """A forward that cannot be traced, as one node that is kept."""
+
+    def __init__(self, owner: nn.Module, graph: fx.Graph, values: Any, prefix: str, reason: str) -> None:
+        super().__init__(owner, graph, values, prefix)
+        node = graph.placeholder("resize")
+        self._layers[node] = (Opaque(reason[:200]),)
+
+    def path(self, node: fx.Node) -> str:  # noqa: ARG002
+        """The owner itself."""
+        return self.prefix
+
+
+def _alone(model: nn.Module, name: str, call: Arguments) -> TracedGraph:
+    """The graph of a module by itself, called by what is not traced."""
+    graph, (args, kwargs) = fx.Graph(), call
+    module = model.get_submodule(name)
+    x = graph.placeholder("x")
+    node = graph.call_module(name, (x, *args[1:]), kwargs)
+    given = args[0] if args else kwargs.get("input")
+    return TracedGraph(model, graph, {x: given, node: module(*args, **kwargs)}, "", alone=True)
+
+
+def _called(scope: TracedGraph) -> Iterator[str]:
+    for node in scope.graph.nodes:
+        if node.op == "call_module":
+            yield f"{scope.prefix}.{node.target}" if scope.prefix else str(node.target)
+
+
+def _few_channels(module: nn.Module) -> bool:
+    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    return isinstance(module, convolutions) and module.in_channels <= strided.FEW and max(module.stride) > 1
+
+
+def _size(call: Arguments) -> int:
+    return sum(value.numel() for value in (*call[0], *call[1].values()) if isinstance(value, Tensor))

@@ -1,0 +1,154 @@
+"""Nodes out of a traced forward, and other ones into it."""
+
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import fx, nn
+
+from subpixel.rewriter.layers import Pointwise
+from subpixel.rewriter.pytorch.graph import TracedGraph, data_input, in_place
+from subpixel.rewriter.sites import Site
+
+
+class Replacement(NamedTuple):
+    """What a site becomes: pointwise nodes of its own, a module, pointwise nodes."""
+
+    before: tuple[fx.Node, ...]
+    module: nn.Module
+    after: tuple[fx.Node, ...]
+
+
+def fragment(scope: TracedGraph, nodes: Sequence[fx.Node]) -> fx.GraphModule:
+    """A row of nodes as a module of the row's data input."""
+    graph, source = fx.Graph(), data_input(nodes[0])
+    assert source is not None
+    copies = {source: graph.placeholder("x")}
+    for node in nodes:
+        _copy(node, graph, copies)
+    graph.output(copies[nodes[-1]])
+    return _module(scope, graph)
+
+
+def replaced(scope: TracedGraph, replacement: Replacement) -> fx.GraphModule:
+    """What a site becomes, as a module of the site's input."""
+    graph = fx.Graph()
+    graph.output(_insert(graph, graph.placeholder("x"), "rewritten", scope, replacement))
+    return _module(scope, graph, rewritten=replacement.module)
+
+
+def install(model: nn.Module, scope: TracedGraph, replacements: dict[Site[Any], Replacement]) -> None:
+    """Put the replacements of a scope into a copy of the model that it was traced in.
+
+    Where modules make way for modules their children are exchanged; else the owner gets a forward of its own.
+    """
+    owner = model.get_submodule(scope.prefix)
+    if all(_of_modules(model, scope, site) for site in replacements):
+        for site, replacement in replacements.items():
+            for node in site.nodes:
+                if not _pointwise(scope, node):
+                    _exchange(owner, str(node.target), nn.Identity())
+            _exchange(owner, scope.name(site), replacement.module)
+        return
+    copies: dict[fx.Node, fx.Node] = {}
+    graph = fx.Graph()
+    graph.output(graph.graph_copy(scope.graph, copies))
+    for site, replacement in replacements.items():
+        name = f"{scope.name(site).replace('.', '_')}_rewritten"
+        owner.add_module(name, replacement.module)
+        first, *_, last = (copies[node] for node in (*site.nodes, site.nodes[-1]))
+        with graph.inserting_before(first):
+            source = data_input(first)
+            assert source is not None
+            last.replace_all_uses_with(_insert(graph, source, name, scope, replacement))
+    for node in reversed([copies[node] for site in replacements for node in site.nodes]):
+        if not node.users:
+            graph.erase_node(node)
+    set_forward(owner, graph)
+    _drop_unused(model, owner, scope, graph)
+
+
+def set_forward(owner: nn.Module, graph: fx.Graph) -> None:
+    """Give a module the forward of a graph, and leave all else of it as it is."""
+    code = graph.python_code("self")
+    names: dict[str, Any] = dict(code.globals)
+    exec(compile(code.src, f"<rewritten {type(owner).__name__}>", "exec"), names)  # noqa: S102 (fx's way)
+    kind = type(owner)
+    body = {"forward": names["forward"], "__module__": kind.__module__, "__doc__": kind.__doc__}
+    owner.__class__ = type(kind.__name__, (kind,), body)
+
+
+def _insert(graph: fx.Graph, x: fx.Node, name: str, scope: TracedGraph, replacement: Replacement) -> fx.Node:
+    """Record a replacement behind x."""
+    if any(in_place(node, scope.owner) for node in replacement.before):
+        x = graph.call_function(torch.clone, (x,))  # it would change what others read
+    for node in replacement.before:
+        x = _copy_onto(node, graph, x)
+    x = graph.call_module(name, (x,))
+    for node in replacement.after:
+        x = _copy_onto(node, graph, x)
+    return x
+
+
+def _copy_onto(node: fx.Node, graph: fx.Graph, x: fx.Node) -> fx.Node:
+    source = data_input(node)
+    assert source is not None
+    return _copy(node, graph, {source: x})
+
+
+def _copy(node: fx.Node, graph: fx.Graph, copies: dict[fx.Node, fx.Node]) -> fx.Node:
+    """Copy a node, and the constants that it reads."""
+    for argument in node.all_input_nodes:
+        if argument not in copies:
+            _copy(argument, graph, copies)
+    copies[node] = graph.node_copy(node, copies.__getitem__)
+    return copies[node]
+
+
+def _module(scope: TracedGraph, graph: fx.Graph, **more: nn.Module) -> fx.GraphModule:
+    attributes: dict[str, Any] = dict(more)
+    for node in graph.nodes:
+        if node.op in ("call_module", "get_attr") and node.target not in more:
+            attributes[node.target] = operator.attrgetter(node.target)(scope.owner)
+    return fx.GraphModule(attributes, graph)
+
+
+def _of_modules(model: nn.Module, scope: TracedGraph, site: Site[Any]) -> bool:
+    """Whether a site is made of modules that nothing else calls or changes."""
+    if site.kept or any(node.op != "call_module" for node in site.nodes):
+        return False
+    if any(in_place(node, scope.owner) for node in site.nodes):
+        return False
+    if scope.alone:
+        return True
+    targets = [node.target for node in scope.graph.nodes if node.op == "call_module"]
+    everywhere = [id(module) for _, module in model.named_modules(remove_duplicate=False)]
+    owner = model.get_submodule(scope.prefix)
+    return all(
+        targets.count(node.target) == 1 and everywhere.count(id(owner.get_submodule(str(node.target)))) == 1
+        for node in site.nodes
+    )
+
+
+def _pointwise(scope: TracedGraph, node: fx.Node) -> bool:
+    return all(isinstance(layer, Pointwise) for layer in scope.layers(node))
+
+
+def _exchange(owner: nn.Module, path: str, module: nn.Module) -> None:
+    """Put a module in the place of another; what others may ask of the old one, its stride for one, stays."""
+    old, (parent, _, name) = owner.get_submodule(path), path.rpartition(".")
+    for constant in getattr(old, "__constants__", ()):
+        if hasattr(old, constant) and not hasattr(module, constant):
+            setattr(module, constant, getattr(old, constant))
+    setattr(owner.get_submodule(parent), name, module)
+
+
+def _drop_unused(model: nn.Module, owner: nn.Module, scope: TracedGraph, graph: fx.Graph) -> None:
+    """Remove the modules that the old forward called and the new one does not."""
+    before, after = ({n.target for n in g.nodes if n.op == "call_module"} for g in (scope.graph, graph))
+    names = [id(module) for _, module in model.named_modules(remove_duplicate=False)]
+    for target in before - after:
+        parent, _, name = str(target).rpartition(".")
+        if names.count(id(owner.get_submodule(str(target)))) == 1:
+            delattr(owner.get_submodule(parent), name)

@@ -1,0 +1,291 @@
+"""PyTorch models as what `decide` works on: sites, runs, proofs, and the rewritten model."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from subpixel.functional import CHANNELS_LAST, memory_format
+from subpixel.rewriter.decide import KEPT, ORIGINAL, Cache, Choices, Mismatch, Settings, base, decide
+from subpixel.rewriter.layers import Chain, Pointwise, Shape, converted
+from subpixel.rewriter.machine import processor
+from subpixel.rewriter.pytorch.graph import TracedGraph, data_input
+from subpixel.rewriter.pytorch.lower import lower
+from subpixel.rewriter.pytorch.scopes import scopes
+from subpixel.rewriter.pytorch.surgery import Replacement, fragment, install, replaced
+from subpixel.rewriter.report import Report
+from subpixel.rewriter.sites import Site, find
+from subpixel.rewriter.timing import Run
+
+BOUNDS = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+SIZES = ((3, 4, 5), (7, 6, 9), (12, 13, 16))  # pixels by axis, where forms are compared in float64
+FORMATS = {torch.contiguous_format: "contiguous"} | dict.fromkeys(CHANNELS_LAST.values(), "channels last")
+
+
+def rewrite_pytorch(model: Any, example_inputs: Any, settings: Settings, cache: Cache) -> tuple[Any, Report]:
+    """See `subpixel.rewrite`."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            "model must be a torch.nn.Module, a torch.export.ExportedProgram, an ONNX model or the path of one; "
+            f"got {type(model).__name__}."
+        )
+    if model.training:
+        raise ValueError("the model must be in eval mode; got one in training. Call model.eval() first.")
+    args, kwargs = _arguments(example_inputs)
+    with torch.no_grad():
+        target = ModuleTarget(_copy(model, args, kwargs), args, kwargs, settings.seed)
+        rewritten, report = decide(target, settings, cache)
+    return copy.deepcopy(target.model) if rewritten is None else rewritten, report
+
+
+class Located(NamedTuple):
+    """Where a site is, and what goes in and out in the example."""
+
+    scope: TracedGraph
+    given: Tensor
+    result: Tensor
+
+
+class ModuleTarget:
+    """A module; see `decide.Target`."""
+
+    def __init__(self, model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], seed: int) -> None:
+        self.model, self.seed = model, seed
+        self.args, self.kwargs = args, kwargs
+        self._located: dict[Site[Any], Located] = {}
+        for scope in scopes(model, args, kwargs):
+            for site in find(scope):
+                self._located[site] = _located(scope, site)
+            scope.values = {}  # activations of the whole forward
+        dtypes = [value.dtype for value in model.parameters() if value.is_floating_point()]
+        self.bound = max((BOUNDS.get(dtype, 0) for dtype in dtypes), default=BOUNDS[torch.float32])
+        self.notes: tuple[str, ...] = ()
+        device = next((value.device for value in model.parameters()), torch.device("cpu"))
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+        self.runtime = f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {name}"
+
+    def sites(self) -> list[Site[Any]]:
+        """See `Target`."""
+        return list(self._located)
+
+    def shape(self, site: Site[Any]) -> Shape:
+        """See `Target`."""
+        return tuple(self._located[site].given.shape)
+
+    def key(self, site: Site[Any]) -> str:
+        """See `Target`."""
+        _, given, result = self._located[site]
+        formats = FORMATS[memory_format(given)], FORMATS[memory_format(result)]
+        layers = "; ".join(map(_signature, site.chain))
+        return f"{layers} at {tuple(given.shape)} {given.dtype} {formats} {site.kept}"
+
+    def runs(self, site: Site[Any]) -> dict[str, Run]:
+        """See `Target`."""
+        scope, given, result = self._located[site]
+        start = fragment(scope, site.nodes[: site.kept])(given) if site.kept else given
+        runs = {KEPT: _run_on(fragment(scope, site.nodes[site.kept :]), start)}
+        for name in self._names(site):
+            runs[name] = _run_on(replaced(scope, self._replacement(site, name, site.forms)), given)
+        return runs
+
+    def difference(self, site: Site[Any], form: str) -> float:
+        """See `Target`."""
+        scope, given, _ = self._located[site]
+        chain = converted(site.chain, torch.Tensor.double)
+        forms = site.rule.rewrite(chain) | {ORIGINAL: chain} if site.rule else {}
+        original, changed = (
+            copy.deepcopy(module).double()  # pointwise modules are the model's own
+            for module in (
+                fragment(scope, site.nodes),
+                replaced(scope, self._replacement(site, form, forms, torch.float64)),
+            )
+        )
+        generator = torch.Generator().manual_seed(self.seed)
+        found = []
+        for sizes in SIZES:
+            x = torch.randn(1, given.shape[1], *sizes[: given.ndim - 2], generator=generator, dtype=torch.float64)
+            x = x.to(given.device)
+            try:
+                expected = original(x)
+            except RuntimeError:  # too small for the padding, or for the kernel
+                continue
+            found.append(_difference(changed(x), expected))
+        if len(found) < 2:
+            raise Mismatch(f"{site.path} must be proven at two sizes at least; got {len(found)} of {SIZES}.")
+        return max(found)
+
+    def rewritten(self, choices: Choices) -> nn.Module:
+        """See `Target`."""
+        model = copy.deepcopy(self.model)
+        by_scope: dict[TracedGraph, list[Site[Any]]] = {}
+        for site in choices:
+            by_scope.setdefault(self._located[site].scope, []).append(site)
+        for scope, changed in by_scope.items():
+            install(model, scope, {site: self._replacement(site, choices[site], site.forms) for site in changed})
+        return model
+
+    def differences(self, model: nn.Module, choices: Choices) -> tuple[float | None, float]:
+        """See `Target`."""
+        found = []
+        for args, kwargs in self._examples():
+            expected = self.model(*args, **kwargs)
+            found.append(_difference(model(*args, **kwargs), expected))
+        return self._difference_in_double(choices), max(found)
+
+    def whole(self, model: nn.Module | None) -> Run:
+        """See `Target`."""
+        return _run_on(model or self.model, *self.args, **self.kwargs)
+
+    def _names(self, site: Site[Any]) -> list[str]:
+        """The forms, each in the memory format that the input has, and in the other one."""
+        given = self._located[site].given
+        if given.ndim not in CHANNELS_LAST:
+            return list(site.forms)
+        other = FORMATS[_other_format(given)]
+        return [*site.forms, *(f"{form}, {other}" for form in (ORIGINAL, *site.forms))]
+
+    def _replacement(
+        self, site: Site[Any], name: str, forms: Mapping[str, Chain], dtype: torch.dtype | None = None
+    ) -> Replacement:
+        """A form by name, lowered."""
+        _, given, result = self._located[site]
+        chain = (forms | {ORIGINAL: site.chain})[base(name)] if ORIGINAL not in forms else forms[base(name)]
+        inner = memory_format(given) if base(name) == name else _other_format(given)
+        plain = [index for index, layer in enumerate(chain) if not isinstance(layer, Pointwise)]
+        first, last = plain[0], plain[-1] + 1
+        inside = [layer for layer in chain[first:last] if not isinstance(layer, Pointwise)]
+        formats = memory_format(given), inner, memory_format(result)
+        like = torch.empty(0, dtype=dtype or given.dtype, device=given.device)
+        if len(inside) < last - first:  # the original, with pointwise functions in between
+            first, last = 0, len(chain)
+        return Replacement(
+            tuple(layer.node for layer in chain[:first] if isinstance(layer, Pointwise)),
+            lower(inside, like, formats),
+            tuple(layer.node for layer in chain[last:] if isinstance(layer, Pointwise)),
+        )
+
+    def _examples(self) -> list[tuple[Any, Any]]:
+        """The example, and random inputs of another size where the model takes one."""
+        examples: list[tuple[Any, Any]] = [(self.args, self.kwargs)]
+        generator = torch.Generator().manual_seed(self.seed)
+        for axes in ((2, 3, 4), (1,), (0,)):
+            args, kwargs = tree_map(lambda value: _resized(value, axes, generator), (self.args, self.kwargs))  # noqa: B023
+            try:
+                self.model(*args, **kwargs)
+            except Exception:  # noqa: BLE001, S112 (whatever a stranger's model raises at a size it does not take)
+                continue
+            return [*examples, (args, kwargs)]
+        self.notes = ("the whole model takes no other size than the example's; each site was proven at more",)
+        return examples
+
+    def _difference_in_double(self, choices: Choices) -> float | None:
+        """The whole model in float64; None where it computes parts of itself in another precision."""
+        if any(value.dtype != torch.float64 for value in self.model.parameters() if value.is_floating_point()):
+            model = copy.deepcopy(self.model).double()
+            args, kwargs = tree_map(_doubled, (self.args, self.kwargs))
+            with _DoubleOnly() as seen:
+                try:
+                    expected = model(*args, **kwargs)
+                except RuntimeError:  # it mixes precisions
+                    return None
+            if not seen.double_only:
+                return None
+            target = ModuleTarget(model, args, kwargs, self.seed)
+            names = {(site.path, site.was): form for site, form in choices.items()}
+            same = {site: names[site.path, site.was] for site in target.sites() if (site.path, site.was) in names}
+            return _difference(target.rewritten(same)(*args, **kwargs), expected)
+        return None
+
+
+class _DoubleOnly(TorchDispatchMode):
+    """Whether all that is computed with fractions is so in float64."""
+
+    double_only = True
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+        result = function(*args, **(kwargs or {}))
+        for value in tree_leaves(result):
+            if isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float64:
+                self.double_only = False
+        return result
+
+
+def _arguments(example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(example_inputs, Tensor):
+        return (example_inputs,), {}
+    if isinstance(example_inputs, Mapping):
+        return (), dict(example_inputs)
+    if isinstance(example_inputs, tuple | list) and example_inputs:
+        return tuple(example_inputs), {}
+    raise TypeError(
+        "example_inputs must be a tensor, the tuple of the model's arguments, or a dict of them by name; "
+        f"got {type(example_inputs).__name__}."
+    )
+
+
+def _copy(model: nn.Module, args: Any, kwargs: Any) -> nn.Module:
+    """A copy to work on; the run before gives weights that hooks compute without a graph behind them."""
+    with torch.no_grad():
+        model(*args, **kwargs)
+    return copy.deepcopy(model)
+
+
+def _located(scope: TracedGraph, site: Site[Any]) -> Located:
+    source = data_input(site.nodes[0])
+    nothing = torch.empty(0)
+    given = nothing if source is None else scope.values.get(source, nothing)
+    return Located(scope, given, scope.values.get(site.nodes[-1], nothing))
+
+
+def _other_format(x: Tensor) -> torch.memory_format:
+    last = CHANNELS_LAST[x.ndim]
+    return last if memory_format(x) != last else torch.contiguous_format
+
+
+def _signature(layer: Any) -> str:
+    names = {name: getattr(value, "shape", value) for name, value in vars(layer).items() if name not in ("node", "phases")}
+    return f"{type(layer).__name__} {names}"
+
+
+def _run_on(module: nn.Module, *args: Any, **kwargs: Any) -> Run:
+    def run() -> None:
+        with torch.inference_mode():
+            module(*args, **kwargs)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+
+    return run
+
+
+def _difference(result: Any, expected: Any) -> float:
+    """The largest of all tensors, relative to the largest value of each."""
+    pairs = zip(tree_leaves(result), tree_leaves(expected), strict=True)
+    tensors = [(a, b) for a, b in pairs if isinstance(b, Tensor) and b.numel()]
+    return max((_relative(a, b) for a, b in tensors), default=0.0)
+
+
+def _relative(a: Tensor, b: Tensor) -> float:
+    if a.shape != b.shape:
+        return float("inf")
+    a, b = a.double(), b.double()
+    error = (a - b).abs().max() / b.abs().max().clamp_min(torch.finfo(torch.float64).tiny)
+    return float(error) if torch.isfinite(error) else float("inf")
+
+
+def _doubled(value: Any) -> Any:
+    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
+def _resized(value: Any, axes: tuple[int, ...], generator: torch.Generator) -> Any:
+    """Noise, the given axes half as long or, where they are short, twice."""
+    if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim < 3:
+        return value
+    shape = list(value.shape)
+    for axis in axes:
+        if axis < value.ndim:
+            shape[axis] = shape[axis] // 2 if shape[axis] >= 16 and shape[axis] % 2 == 0 else shape[axis] * 2
+    return torch.randn(shape, generator=generator).to(value)

@@ -1,0 +1,155 @@
+"""The forward of one module as a graph, by running it: its children are leaves, its sizes stay symbolic.
+
+Each value is computed as the graph is recorded, so that Python may branch on it. What it branched on becomes a
+guard in the graph: a call that would branch another way is an error, not a wrong result.
+"""
+
+import inspect
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.fx.node import has_side_effect, map_aggregate
+from torch.nn.utils.weight_norm import WeightNorm
+
+Value = Any
+PLAIN = (type(None), bool, str)  # what Python compares by identity or branches on is recorded as it is
+
+
+@has_side_effect
+def require(value: object, expected: object, where: str) -> None:
+    """The guard in a rewritten forward: `value` must be what it was in the example."""
+    if value != expected:
+        raise RuntimeError(
+            f"a rewritten {where} must be called as with the example inputs, where a value that it branches on "
+            f"was {expected!r}; got {value!r}. Rewrite the model with example inputs of this kind."
+        )
+
+
+class Witness(fx.Proxy):
+    """A proxy that knows its value in the example."""
+
+    tracer: "Tracer"
+
+    @property
+    def value(self) -> Value:
+        """What it is in the example."""
+        return self.tracer.values[self.node]
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.value, name)
+        if callable(found):
+            return super().__getattr__(name)  # a method, to be called
+        return self.tracer.create_proxy("call_function", getattr, (self, name), {})
+
+    def __len__(self) -> int:
+        return self.tracer.fixed(self.tracer.create_proxy("call_function", len, (self,), {}))  # type: ignore[no-any-return]
+
+    def __index__(self) -> int:
+        return operator.index(self.tracer.fixed(self))
+
+    def __int__(self) -> int:
+        return int(self.tracer.fixed(self))
+
+    def __float__(self) -> float:
+        return float(self.tracer.fixed(self))
+
+    def __contains__(self, item: object) -> bool:
+        return item in self.tracer.fixed(self)
+
+
+class Tracer(fx.Tracer):
+    """Records the forward of a module with the example that it was called with.
+
+    Attributes:
+        values: of every node in the example.
+    """
+
+    proxy_buffer_attributes = True
+
+    def __init__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.values: dict[fx.Node, Value] = {}
+        self._call = args, kwargs
+        self._given: dict[str, Value] = {}
+        self._computing = False
+
+    def trace(self, root: nn.Module, concrete_args: dict[str, Any] | None = None) -> fx.Graph:  # type: ignore[override]
+        """Record the forward of `root`."""
+        args, kwargs = self._call
+        bound = inspect.signature(root.forward).bind(*args, **kwargs)
+        bound.apply_defaults()
+        self._given = bound.arguments
+        return super().trace(root, concrete_args)
+
+    def proxy(self, node: fx.Node) -> Witness:
+        """See `fx.Tracer`."""
+        return Witness(node, self)
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
+        """All children are leaves, but rows of modules."""
+        return type(m).forward is not nn.Sequential.forward or has_hooks(m)
+
+    def create_node(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **named: Any) -> fx.Node:
+        """Record a node, and what it gives in the example."""
+        values = map_aggregate((args, kwargs), lambda a: self.values[a] if isinstance(a, fx.Node) else a)
+        self._computing = True  # what runs for its value is not recorded
+        value = self._run(kind, target, *values)  # type: ignore[misc]
+        self._computing = False
+        node = super().create_node(kind, target, args, kwargs, *rest, **named)
+        self.values[node] = value
+        return node
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """See `fx.Tracer`."""
+        return forward(*args, **kwargs) if self._computing else super().call_module(m, forward, args, kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """See `fx.Tracer`."""
+        return attr_val if self._computing else super().getattr(attr, attr_val, parameter_proxy_cache)
+
+    def create_proxy(self, *args: Any, **kwargs: Any) -> Any:
+        """Give what Python may compare by identity as it is, all else as a proxy."""
+        proxy = super().create_proxy(*args, **kwargs)
+        return self.fixed(proxy) if isinstance(proxy.value, PLAIN) else proxy
+
+    def fixed(self, proxy: Any) -> Value:
+        """The value in the example, from now on required."""
+        value = self.values[proxy.node]
+        if isinstance(value, torch.Tensor):
+            value = value.item()
+        self.create_node("call_function", require, (proxy.node, value, type(self.root).__name__), {})
+        return value
+
+    def to_bool(self, obj: Any) -> bool:
+        """What Python branches on."""
+        return bool(self.fixed(obj))
+
+    def iter(self, obj: Any) -> Iterator[Any]:
+        """As many items as in the example."""
+        return iter([obj[index] for index in range(len(obj))])
+
+    def keys(self, obj: Any) -> Any:
+        """The keys in the example."""
+        return list(self.values[obj.node])
+
+    def _run(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value:
+        if kind == "placeholder":
+            return self._given[target.lstrip("*")]
+        if kind == "get_attr":
+            return operator.attrgetter(target)(self.root)
+        if kind == "call_method":
+            receiver, *others = args
+            return getattr(receiver, target)(*others, **kwargs)
+        if kind == "output":
+            return args[0]
+        call: Callable[..., Any] = self.root.get_submodule(target) if kind == "call_module" else target
+        return call(*args, **kwargs)
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether more than its forward runs when a module is called; the old weight_norm only computes the weight."""
+    others = (module._forward_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(others) or not all(isinstance(hook, WeightNorm) for hook in module._forward_pre_hooks.values())
