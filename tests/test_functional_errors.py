@@ -26,6 +26,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "too many axes": ({"x": X[None]}, r"got \(1, 1, 4, 5, 5\)"),
     "another bias": ({"bias": torch.rand(4)}, r"bias must be \(3,\); got \(4,\)"),
     "another dtype": ({"x": X.double()}, "dtype|type"),
+    "no input channels": ({"x": X[:, :0], "weight": WEIGHT[:0]}, r"weight must have channels; got \(0, 3"),
+    "no output channels": ({"weight": WEIGHT[:, :0]}, r"weight must have channels; got \(4, 0, 3, 3\)"),
     "no groups": ({"groups": 0}, "input channels must be a multiple of groups; got 4, groups=0"),
     "groups": ({"groups": 3}, "input channels must be a multiple of groups; got 4, groups=3"),
 }

@@ -52,6 +52,21 @@ def test_keeps_channels_last_in_three_dimensions() -> None:
     assert y.is_contiguous(memory_format=torch.channels_last_3d)
 
 
+def test_the_input_is_left_alone() -> None:
+    """As PyTorch's they give a copy, also where a view would do, so that what follows may work in place."""
+    for x, factors in ((torch.ones(1, 2, 3, 3), (1, 1)), (torch.ones(1, 4, 1, 1), (2, 2))):
+        periodic_shuffle(x, factors).zero_()
+        periodic_unshuffle(periodic_unshuffle(x, (1, 1)).zero_(), (1, 1)).zero_()
+        assert torch.equal(x, torch.ones_like(x))
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_vmap(memory_format: torch.memory_format) -> None:
+    x = tensor(2, 12, 4, 5).contiguous(memory_format=memory_format).expand(3, 2, 12, 4, 5)
+    for f in (lambda x: periodic_shuffle(x, (2, 2)), lambda x: periodic_unshuffle(x, (2, 1))):
+        assert torch.equal(torch.vmap(f)(x), torch.stack([f(each) for each in x]))
+
+
 def test_gradients() -> None:
     x = torch.rand(8, 2, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: periodic_shuffle(x, (2, 2)), x)
@@ -64,6 +79,7 @@ def test_gradients() -> None:
         (tensor(2, 6, 3, 3), (2, 2), r"x must be \(..., c \* 4, and 2 spatial axes\) .* got \(2, 6, 3, 3\)"),
         (tensor(4), (2,), "1 spatial axes"),
         (tensor(4, 3, 3), (2, 0), r"factors \(2, 0\)"),
+        (tensor(4, 3, 3), (), "0 spatial axes"),
     ],
 )
 def test_shuffle_refuses(x: Tensor, factors: tuple[int, ...], message: str) -> None:
@@ -72,7 +88,7 @@ def test_shuffle_refuses(x: Tensor, factors: tuple[int, ...], message: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("x", "factors"), [(tensor(1, 4, 5), (2, 2)), (tensor(4), (2,)), (tensor(1, 4), (0,))]
+    ("x", "factors"), [(tensor(1, 4, 5), (2, 2)), (tensor(4), (2,)), (tensor(1, 4), (0,)), (tensor(4), ())]
 )
 def test_unshuffle_refuses(x: Tensor, factors: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"x must be \(..., c, multiples of .*; got"):

@@ -1,5 +1,8 @@
 """One axis: its limits are PyTorch's, and its phases share out the kernel."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from cases import Case, cases
@@ -52,6 +55,20 @@ def test_compact_has_the_fewest_taps_and_aligned_no_crop(case: Case) -> None:
 def test_refuses_with_the_reason(options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Axis(**{"kernel_size": 3, **options})
+
+
+@pytest.mark.parametrize("value", [2.0, "2", None])
+def test_numbers_are_integers(value: Any) -> None:
+    with pytest.raises(TypeError, match="stride must be an integer; got stride="):
+        Axis(3, stride=value)
+    with pytest.raises(TypeError, match="dilation must be an integer; got dilation="):
+        axes((3, 3), dilation=(1, value))
+
+
+def test_numpys_integers_are_integers() -> None:
+    theirs = Axis(*np.array([5, 4, 1, 2, 3]))
+    assert theirs.phases() == Axis(5, 4, 1, 2, 3).phases()
+    assert theirs.lr("aligned") == Axis(5, 4, 1, 2, 3).lr("aligned")
 
 
 def test_output_padding_may_reach_the_larger_of_stride_and_dilation() -> None:

@@ -116,8 +116,14 @@ def test_refuses_with_the_reason() -> None:
         kernels.lr_to_transposed(weight, 3)
     with pytest.raises(ValueError, match="upscale_factor must be one integer or one an axis"):
         kernels.lift_conv(weight, (2, 2, 2), padding=1)
-    with pytest.raises(ValueError, match="upscale_factor must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="upscale_factor must be at least 1; got upscale_factor=0"):
         kernels.resize_conv_to_transposed(weight, 0)
+    with pytest.raises(ValueError, match="dilation must be at least 1; got dilation=0"):
+        kernels.resize_conv_to_transposed(weight, 2, dilation=0)
+    with pytest.raises(TypeError, match="upscale_factor must be an integer; got"):
+        kernels.lr_to_transposed(weight, 2.0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"the weight must have a spatial axis; got shape \(4, 3\)"):
+        kernels.lr_to_transposed(np.zeros((4, 3)), 2)
     with pytest.raises(ValueError, match="must be a multiple of 0"):
         kernels.sub_pixel_to_transposed(weight, groups=0)
     with pytest.raises(ValueError, match="form must be one of"):

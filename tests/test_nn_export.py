@@ -52,6 +52,32 @@ def test_export(ndim: int, form: ForwardForm) -> None:
         torch.testing.assert_close(program.module()(x), eager(x))
 
 
+class UpTo(torch.nn.Module):
+    """The decoder's step of a U-Net: up to the size of the skip connection, which `output_size` picks."""
+
+    def __init__(self, form: ForwardForm) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(4, 4, 3, stride=2, padding=1, form=form)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        return self.up(x, output_size=skip.shape[2:]) + skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_output_size_is_dynamic(form: ForwardForm) -> None:
+    """One program for many sizes; how an LR form pads depends on the parity of the skip, PyTorch's does not."""
+    torch._dynamo.reset()
+    module, x, skip = UpTo(form), torch.randn(2, 4, 5, 6), torch.randn(2, 4, 10, 11)
+    every = {0: dynamic, 2: dynamic, 3: dynamic}
+    program = torch.export.export(module, (x, skip), dynamic_shapes=(every, every))
+    compiled = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
+    sizes = (13, 18) if form == "auto" else (14, 17)
+    for inputs in ((x, skip), (torch.randn(3, 4, 7, 9), torch.randn(3, 4, *sizes))):
+        expected = module(*inputs)
+        torch.testing.assert_close(program.module()(*inputs), expected)
+        torch.testing.assert_close(compiled(*inputs), expected)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # the exporter's own
 @pytest.mark.parametrize("form", FORMS)
 def test_onnx(form: ForwardForm) -> None:

@@ -51,6 +51,8 @@ def test_factors_may_differ_and_padding_be_chosen() -> None:
     assert repr(layer).startswith("SubPixelConv2d(1, 1, kernel_size=(3, 3)")
     with pytest.raises(ValueError, match="upscale_factor must be one integer or one an axis"):
         nn.SubPixelConv2d(1, 1, 3, (2, 2, 2))
+    with pytest.raises(ValueError, match="upscale_factor must be at least 1; got upscale_factor=0"):
+        nn.SubPixelConv2d(1, 1, 3, 0)
 
 
 def test_replicate_padding_keeps_a_constant() -> None:
@@ -103,3 +105,5 @@ def test_icnr_takes_any_initialisation() -> None:
     assert torch.equal(weight, kernels.repeat_interleave(4, dim=0))
     with pytest.raises(ValueError, match=r"the output channels must be a multiple of 9; got \(8, 3, 3, 3\)"):
         nn.icnr_(weight, 3)
+    with pytest.raises(ValueError, match="upscale_factor must be at least 1; got upscale_factor=0"):
+        nn.icnr_(weight, 0)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -163,6 +164,38 @@ def test_weight_norm_works() -> None:
     parametrize = torch.nn.utils.parametrizations.weight_norm
     ours, theirs = parametrize(ours), parametrize(theirs)
     torch.testing.assert_close(ours(image(2)), theirs(image(2)), rtol=0, atol=1e-5)
+
+
+@every_layer
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_ensembles(ndim: int, form: ForwardForm, channels_last: bool) -> None:
+    """`torch.vmap` over weights, over inputs and over both; with phases of no tap."""
+    x = torch.stack([image(ndim)] * 3)
+    if channels_last and ndim > 1:
+        x = x.movedim(2, -1).contiguous().movedim(-1, 2)
+    weights = torch.randn(3, 4, 2, *[2] * ndim)
+
+    def forward(x: Tensor, weight: Tensor) -> Tensor:
+        return subpixel.functional.conv_transpose(x, weight, stride=3, form=form)
+
+    for axes in ((None, 0), (0, None), (0, 0)):
+        arguments = [t if axis == 0 else t[0] for t, axis in zip((x, weights), axes, strict=True)]
+        expected = [
+            forward(*(t[i] if axis == 0 else t for t, axis in zip(arguments, axes, strict=True)))
+            for i in range(3)
+        ]
+        y = torch.vmap(forward, in_dims=axes)(*arguments)
+        torch.testing.assert_close(y, torch.stack(expected), rtol=0, atol=1e-5)
+
+
+def test_numpys_integers() -> None:
+    """PyTorch takes them, and so does each form."""
+    arguments = np.array([4, 6, 3, 2, 1, 1, 2])
+    theirs = torch.nn.ConvTranspose2d(*arguments, dilation=np.int64(2))
+    for form in FORMS:
+        ours = subpixel.nn.ConvTranspose2d(*arguments, dilation=np.int64(2), form=form)
+        ours.load_state_dict(theirs.state_dict())
+        torch.testing.assert_close(ours(image(2)), theirs(image(2)), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("module", ["functional", "nn"])

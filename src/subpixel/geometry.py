@@ -8,7 +8,7 @@ split by phase (HR index modulo r). Only the output's size depends on the input'
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
-from typing import Literal, get_args
+from typing import Literal, SupportsIndex, get_args
 
 Form = Literal["aligned", "compact"]
 IntOrInts = int | Sequence[int]
@@ -65,6 +65,7 @@ class Axis:
     """One axis of a transposed convolution, with PyTorch's names, meaning and limits.
 
     Raises:
+        TypeError: no integer.
         ValueError: a number below its minimum, or output_padding not below max(stride, dilation).
 
     Example:
@@ -84,9 +85,8 @@ class Axis:
     dilation: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            if (value := getattr(self, name)) < least:
-                raise ValueError(f"{name} must be at least {least}; got {name}={value}.")
+        for name, value in vars(self).items():
+            _check(name, value)
         if self.output_padding >= max(self.stride, self.dilation):
             raise ValueError(
                 "output_padding must be smaller than stride or dilation; got output_padding="
@@ -138,7 +138,8 @@ class Axis:
         position = self.padding + index
         first = self.kernel_size  # solve dilation * first = position (modulo stride), if it can be
         if position % shared == 0:
-            first = min(position // shared * pow(dilation, -1, step) % step, first)
+            inverse = pow(int(dilation), -1, int(step))  # refuses NumPy's integers
+            first = min(position // shared * inverse % step, first)
         taps = len(range(first, self.kernel_size, step))
         row = (position - self.dilation * first) // self.stride
         pad = (taps - 1) * dilation - row, _ceil_div(self._surplus, self.stride) + row
@@ -167,6 +168,7 @@ def axes(
         dilation: HR pixels between taps.
 
     Raises:
+        TypeError: no integer.
         ValueError: a sequence of another length than `kernel_size`, or an invalid axis.
 
     Example:
@@ -182,16 +184,23 @@ def per_axis(value: IntOrInts, ndim: int, name: str) -> tuple[int, ...]:
     """One integer for each of `ndim` axes, a single one repeated; `name` is for the error.
 
     Raises:
-        ValueError: a sequence of neither one nor `ndim` integers.
+        TypeError: no integer.
+        ValueError: a sequence of neither one nor `ndim` integers, or one below its minimum.
     """
     values = tuple(value) if isinstance(value, Sequence) else (value,)
+    for each in values:
+        _check(name, each)
     if len(values) not in {1, ndim}:
         raise ValueError(f"{name} must be one integer or one an axis; got {name}={values} for {ndim} axes.")
     return values * ndim if len(values) == 1 else values
 
 
+def _check(name: str, value: int) -> None:
+    if not isinstance(value, SupportsIndex):
+        raise TypeError(f"{name} must be an integer; got {name}={value!r}.")
+    if value < (least := 0 if "padding" in name else 1):
+        raise ValueError(f"{name} must be at least {least}; got {name}={value}.")
+
+
 def _ceil_div(numerator: int, denominator: int) -> int:
     return -(-numerator // denominator)
-
-
-_LEAST = {"kernel_size": 1, "stride": 1, "padding": 0, "output_padding": 0, "dilation": 1}

@@ -369,10 +369,9 @@ def _check(weight: Any, divisor: int, geometry: Sequence[Axis] | None = None) ->
 
 
 def _factors(weight: Any, upscale_factor: IntOrInts) -> tuple[int, ...]:
-    factors = per_axis(upscale_factor, weight.ndim - 2, "upscale_factor")
-    if min(factors) < 1:
-        raise ValueError(f"upscale_factor must be at least 1; got {upscale_factor}.")
-    return factors
+    if weight.ndim < 3:
+        raise ValueError(f"the weight must have a spatial axis; got shape {tuple(weight.shape)}.")
+    return per_axis(upscale_factor, weight.ndim - 2, "upscale_factor")
 
 
 def _split(weight: ArrayT, factors: Sequence[int], groups: int) -> ArrayT:
