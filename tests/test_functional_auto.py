@@ -8,6 +8,7 @@ from torch import Tensor
 
 from subpixel import functional
 from subpixel.functional import conv_transpose
+from subpixel.nn import ConvTranspose2d
 
 # Input, weight, options, and whether the layer is computed in LR space in inference and in training.
 LAYERS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any], bool, bool]] = {
@@ -64,4 +65,12 @@ def test_channels_last_is_fast_enough(mapped: list[Any]) -> None:
     sizes, kernel, options, *_ = LAYERS["no overlap"]
     tensors = (torch.rand(shape).contiguous(memory_format=torch.channels_last) for shape in (sizes, kernel))
     conv_transpose(*tensors, **options)
+    assert mapped == []
+
+
+def test_exported_programs_keep_pytorchs_operator(mapped: list[Any]) -> None:
+    """Of a layer that would be computed in LR space here: the program runs elsewhere."""
+    layer = ConvTranspose2d(16, 1, 4, stride=2, padding=1)
+    program = torch.export.export(layer, (torch.rand(1, 16, 256, 256),))
+    assert torch.ops.aten.conv_transpose2d.input in [node.target for node in program.graph.nodes]
     assert mapped == []

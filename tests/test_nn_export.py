@@ -65,7 +65,7 @@ class UpTo(torch.nn.Module):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_output_size_is_dynamic(form: ForwardForm) -> None:
-    """One program for many sizes; how an LR form pads depends on the parity of the skip, PyTorch's does not."""
+    """One program for many sizes; a forced LR form wants one parity of them, on which its pads depend."""
     torch._dynamo.reset()
     module, x, skip = UpTo(form), torch.randn(2, 4, 5, 6), torch.randn(2, 4, 10, 11)
     every = {0: dynamic, 2: dynamic, 3: dynamic}
