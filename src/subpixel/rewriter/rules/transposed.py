@@ -12,21 +12,21 @@ from subpixel.rewriter.rules import Rule
 
 
 def check(chain: Chain) -> str | None:
-    """Every transposed convolution has LR forms."""
+    """Every transposed convolution has LR forms; ONNX may crop it unevenly."""
     assert isinstance(chain[0], Transposed)
     return None
 
 
 def rewrite(chain: Chain) -> dict[str, Chain]:
     """Give the aligned, the compact and the split form; a form that is another one again is left out."""
-    (layer,) = chain
+    layer, *crop = chain
     assert isinstance(layer, Transposed)
-    forms: dict[str, Chain] = {form: lr_form(layer, form) for form in get_args(Form)}
+    forms: dict[str, Chain] = {form: (*lr_form(layer, form), *crop) for form in get_args(Form)}
     if all(axis.lr("aligned") == axis.lr("compact") for axis in layer.geometry):
         del forms["aligned"]
     if prod(layer.stride) > 1:
         phases = transposed_to_phases(layer.weight, layer.geometry, groups=layer.groups)
-        forms["split"] = (Split(tuple(phases), layer.bias, layer.geometry, layer.groups),)
+        forms["split"] = (Split(tuple(phases), layer.bias, layer.geometry, layer.groups), *crop)
     return forms
 
 
@@ -64,4 +64,4 @@ def _repeat(bias: Any, phases: int) -> Any:
     return xp.reshape(repeated, (-1,))
 
 
-RULE = Rule("transposed convolution", "Transposed", check, rewrite)
+RULE = Rule("transposed convolution", "Transposed( Pad)?", check, rewrite)

@@ -1,0 +1,34 @@
+"""ONNX models: files, `ModelProto`s and `onnx_ir` models."""
+
+from pathlib import Path
+from typing import Any
+
+from subpixel.extras import needing
+
+with needing("onnx"):
+    import onnx_ir as ir
+
+from subpixel.rewriter.decide import Cache, Settings, Target, decide
+from subpixel.rewriter.onnx.examples import feeds
+from subpixel.rewriter.onnx.files import checked, from_proto, load
+from subpixel.rewriter.onnx.runtimes import find
+from subpixel.rewriter.onnx.target import OnnxTarget
+from subpixel.rewriter.report import Report
+
+__all__ = ["rewrite_onnx"]
+
+
+def rewrite_onnx(
+    model: Any, example_inputs: Any, runtime: str, settings: Settings, cache: Cache
+) -> tuple[Any, Report]:
+    """See `subpixel.rewrite`."""
+    if isinstance(model, str | Path):
+        original = load(Path(model))
+    else:
+        original = checked(model.clone()) if isinstance(model, ir.Model) else from_proto(model)
+    example = feeds(original, example_inputs, settings.seed)
+    target: Target[ir.Model] = OnnxTarget(original, example, find(runtime), settings.seed)
+    decided: tuple[ir.Model | None, Report] = decide(target, settings, cache)
+    rewritten, report = decided
+    result = original if rewritten is None else rewritten
+    return (result if isinstance(model, ir.Model) else ir.to_proto(result)), report

@@ -1,0 +1,127 @@
+"""Inputs to run an ONNX model on."""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+Feeds = dict[str, NDArray[Any]]
+LARGEST = 2**28  # elements of an input made up here
+Shapes = Mapping[str, Sequence[int]]
+
+
+def feeds(model: ir.Model, example_inputs: Any, seed: int) -> Feeds:
+    """The example inputs by name; random ones where there are none and all sizes are fixed.
+
+    Args:
+        model: whose inputs they are for.
+        example_inputs: an array, a sequence of them in order, a dict of them by name, or None.
+        seed: of random inputs.
+
+    Raises:
+        ValueError: an input is missing, is not one of the model's, or has another type or shape.
+    """
+    if example_inputs is None:
+        return random_feeds(model, {}, seed)
+    inputs = {value.name or "": value for value in required_inputs(model)}
+    given = _by_name(list(inputs), example_inputs)
+    if given.keys() != inputs.keys():
+        raise ValueError(f"example_inputs must be given for {_listed(inputs)}; got {_listed(given)}.")
+    return {name: _checked(inputs[name], np.asarray(array)) for name, array in given.items()}
+
+
+def random_feeds(model: ir.Model, shapes: Shapes, seed: int) -> Feeds:
+    """Normally distributed inputs of these shapes, or of those that the model fixes; integers are zero.
+
+    Raises:
+        ValueError: a size is missing, or another one than the model's.
+    """
+    inputs = {value.name or "": value for value in required_inputs(model)}
+    if unknown := shapes.keys() - inputs.keys():
+        raise ValueError(f"shapes must be for the inputs {_listed(inputs)}; got {_listed(unknown)}.")
+    random = np.random.default_rng(seed)
+    return {name: _random(value, shapes.get(name), random) for name, value in inputs.items()}
+
+
+def other_feeds(model: ir.Model, example: Feeds, seed: int) -> list[Feeds]:
+    """The example's shapes full of noise; where sizes are symbolic, also half as large and twice as large."""
+    random, values = np.random.default_rng(seed), required_inputs(model)
+    sizes = {key: n for value in values for key, n in _free_sizes(value, example[value.name or ""]).items()}
+    others = [{}, {key: max(n // 2, 1) for key, n in sizes.items()}, {key: n * 2 for key, n in sizes.items()}]
+    return [
+        {value.name or "": _resized(value, example[value.name or ""], changed, random) for value in values}
+        for changed in (others if sizes else others[:1])
+    ]
+
+
+def required_inputs(model: ir.Model) -> list[ir.Value]:
+    """The inputs without a default."""
+    return [value for value in model.graph.inputs if not value.is_initializer()]
+
+
+def _by_name(names: list[str], example_inputs: Any) -> Mapping[str, Any]:
+    if isinstance(example_inputs, Mapping):
+        return example_inputs
+    arrays = example_inputs if isinstance(example_inputs, list | tuple) else [example_inputs]
+    return dict(zip(names, arrays, strict=len(arrays) == len(names)))
+
+
+def _checked(value: ir.Value, array: NDArray[Any]) -> NDArray[Any]:
+    dims = None if value.shape is None else list(value.shape)
+    fits = dims is None or (
+        len(dims) == array.ndim
+        and all(not isinstance(dim, int) or dim == size for dim, size in zip(dims, array.shape, strict=True))
+    )
+    if value.dtype is None or array.dtype != value.dtype.numpy() or not fits:
+        raise ValueError(
+            f"example_inputs must be {value.dtype} of {value.shape} for {value.name};  "
+            f"got {array.dtype} of {array.shape}."
+        )
+    return array
+
+
+def _random(value: ir.Value, shape: Sequence[int] | None, random: np.random.Generator) -> NDArray[Any]:
+    if shape is None:
+        shape = [dim for dim in value.shape or () if isinstance(dim, int)]
+        if value.shape is None or len(shape) < len(value.shape):
+            raise ValueError(
+                f"the shape of the input {value.name} must be known; got {value.shape}. "
+                f"Pass example inputs, or --shape {value.name}=1x3x64x64 on the command line."
+            )
+    if prod(shape) > LARGEST:
+        raise ValueError(f"the input {value.name} must have at most {LARGEST} elements; got {list(shape)}.")
+    if value.dtype is None:
+        raise ValueError(f"the input {value.name} must be a tensor; got {value.type}.")
+    return _checked(value, _noise(np.zeros(shape, value.dtype.numpy()), random))
+
+
+def _noise(array: NDArray[Any], random: np.random.Generator) -> NDArray[Any]:
+    """Of the same type and shape; what is no fraction stays, since it may be an index."""
+    return random.standard_normal(array.shape).astype(array.dtype) if array.dtype.kind in "fV" else array
+
+
+def _keys(value: ir.Value) -> list[Any]:
+    """Of each axis: its size, the name of a symbolic one, or a name of its own."""
+    dims = [dim if isinstance(dim, int) else dim.value for dim in value.shape or ()]
+    return [(value.name, axis) if dim is None else dim for axis, dim in enumerate(dims)]
+
+
+def _free_sizes(value: ir.Value, array: NDArray[Any]) -> dict[Any, int]:
+    """The spatial sizes that the model leaves open, as the example has them."""
+    pairs = list(zip(_keys(value), array.shape, strict=False))[2:]
+    return {key: size for key, size in pairs if not isinstance(key, int)}
+
+
+def _resized(
+    value: ir.Value, array: NDArray[Any], changed: Mapping[Any, int], random: np.random.Generator
+) -> NDArray[Any]:
+    keys = _keys(value) or [None] * array.ndim
+    shape = [changed.get(key, size) for key, size in zip(keys, array.shape, strict=True)]
+    return _noise(np.resize(array, shape), random)
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(names) or "none"

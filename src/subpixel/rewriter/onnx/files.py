@@ -1,0 +1,151 @@
+"""ONNX files, those of strangers too: what one claims is checked before anything is done with it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+from onnx import ModelProto
+
+from subpixel.files import replacing
+
+LARGEST_MESSAGE = 2**31 - 2**24  # bytes of tensors; protobuf holds 2**31, some of which the graph needs
+OLDEST = 11  # opset
+
+
+def load(path: Path) -> ir.Model:
+    """Read a file, and the files beside it that hold its tensors.
+
+    Raises:
+        ValueError: it is no ONNX model, is damaged, points outside its folder, or is older than opset 11.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(2**31)  # bounded, whatever the path names
+    return from_proto(_parsed(data, path), path.resolve().parent)
+
+
+def from_proto(proto: ModelProto, folder: Path | None = None) -> ir.Model:
+    """Read a message; without a folder it must hold all its tensors.
+
+    Raises:
+        ValueError: as `load`.
+    """
+    if proto.graph.sparse_initializer:
+        raise ValueError("tensors must be dense; got sparse initializers. Convert them.")
+    try:
+        model = ir.from_proto(proto)
+    except Exception as error:
+        raise ValueError(f"the model must be a valid ONNX graph; got {_innermost(error)}.") from error
+    return checked(model, folder)
+
+
+def checked(model: ir.Model, folder: Path | None = None) -> ir.Model:
+    """The model, its nodes in order and its tensors in memory where they fit a message.
+
+    Raises:
+        ValueError: as `load`.
+    """
+    opset = model.opset_imports.get("", 0)
+    if opset < OLDEST:
+        raise ValueError(
+            f"the opset must be at least {OLDEST}; got {opset}. Convert it with onnx.version_converter."
+        )
+    for tensor in _tensors(model):
+        _check(tensor, folder)
+    for graph in model.graphs():
+        try:
+            graph.sort()
+        except ValueError as error:
+            raise ValueError("the graph must have no cycle; got one that has.") from error
+    return ir.external_data.load_to_model(model) if fits_a_message(model) else model
+
+
+def save(model: ir.Model, path: Path) -> None:
+    """Write a file, whole or not at all; tensors too large for a message go into one beside it, PATH.data."""
+    if fits_a_message(model):
+        with replacing(path) as temporary:
+            temporary.write_bytes(ir.to_proto(model).SerializeToString())
+        return
+    data = path.with_name(f"{path.name}.data")
+    with replacing(path) as temporary, replacing(data) as temporary_data:
+        message = ir.to_proto(_with_external_tensors(model, temporary_data, data.name))
+        temporary.write_bytes(message.SerializeToString())
+
+
+def fits_a_message(model: ir.Model) -> bool:
+    """Whether the tensors can be part of one protobuf message."""
+    return sum(tensor.nbytes for tensor in _tensors(model)) < LARGEST_MESSAGE
+
+
+def _parsed(data: bytes, path: Path) -> ModelProto:
+    try:
+        proto: ModelProto = ModelProto.FromString(data)
+    except Exception as error:  # of the protobuf library, which nothing else here needs
+        raise ValueError(
+            f"the file must be an ONNX model; got {path}, which is damaged or another thing."
+        ) from error
+    if not proto.graph.node:
+        raise ValueError(f"the file must be an ONNX model; got {path}, in which there is no graph.")
+    return proto
+
+
+def _tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
+    for graph in model.graphs():
+        yield from (
+            value.const_value for value in graph.initializers.values() if value.const_value is not None
+        )
+    holders: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    for holder in holders:
+        for node in holder.all_nodes():
+            for attribute in node.attributes.values():
+                if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
+                    yield attribute.as_tensor()
+
+
+def _check(tensor: Any, folder: Path | None) -> None:
+    if isinstance(tensor, ir.ExternalTensor):
+        _check_location(tensor, folder)
+    try:
+        tensor.numpy()
+    except Exception as error:  # each kind of tensor has errors of its own
+        raise ValueError(
+            f"a tensor must hold what it declares; got {tensor.dtype} of {tensor.shape} for {tensor.name}, "
+            f"but {_innermost(error)}."
+        ) from error
+
+
+def _check_location(tensor: ir.ExternalTensor, folder: Path | None) -> None:
+    """Stay in the folder of the model."""
+    if folder is None and not tensor.base_dir:
+        raise ValueError(
+            f"the model must hold its tensors; got {tensor.name} in a file. Pass the path of the model."
+        )
+    home = Path(folder or tensor.base_dir).resolve()
+    path = (home / tensor.location).resolve()
+    if not path.is_relative_to(home) or not path.is_file():
+        raise ValueError(
+            f"the data of {tensor.name} must be a file in the model's folder; got {str(tensor.location)!r}."
+        )
+    tensor.base_dir = home
+
+
+def _with_external_tensors(model: ir.Model, data: Path, name: str) -> ir.Model:
+    """A copy whose initializers have been written to `data`, which will have this name."""
+    copy = model.clone()
+    with data.open("wb") as file:
+        for graph in copy.graphs():
+            for value in graph.initializers.values():
+                tensor: Any = value.const_value
+                start = file.tell()
+                file.write(tensor.tobytes())
+                value.const_value = ir.ExternalTensor(
+                    name, start, file.tell() - start, tensor.dtype, shape=tensor.shape, name=tensor.name
+                )
+    return copy
+
+
+def _innermost(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split()).rstrip(".")

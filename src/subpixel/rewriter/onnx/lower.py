@@ -1,0 +1,229 @@
+"""Chains of layers as ONNX nodes that leave sizes to the run: symbolic dimensions stay symbolic."""
+
+from collections.abc import Callable, Sequence
+from functools import singledispatchmethod
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from subpixel.kernels import Phase, crd_to_dcr
+from subpixel.rewriter.layers import (
+    Chain,
+    Convolution,
+    Layer,
+    Order,
+    Pad,
+    Pads,
+    Pointwise,
+    Shape,
+    Shuffle,
+    Split,
+    Transposed,
+    Unshuffle,
+    UnshuffledConvolution,
+)
+
+PAD_MODES = {"zeros": "constant", "replicate": "edge", "reflect": "reflect"}
+END = np.iinfo(np.int64).max
+
+
+class Lowering:
+    """Writes nodes; the caller puts them into a graph.
+
+    Args:
+        prefix: of all names, that no other name of the model has.
+        dtype: of the pixels.
+        data: gives the data input of a node, to which a pointwise function is a stranger anywhere else.
+    """
+
+    def __init__(self, prefix: str, dtype: ir.DataType, data: Callable[[ir.Node], ir.Value | None]) -> None:
+        self.prefix, self.dtype, self.data = prefix, dtype, data
+        self.nodes: list[ir.Node] = []
+        self.initializers: list[ir.Value] = []
+
+    def chain(self, chain: Chain, x: ir.Value, shape: Shape) -> ir.Value:
+        """The output of a chain; `shape` is the input's in the example."""
+        for layer in _joined(chain):
+            x = self._layer(layer, x, shape)
+            shape = layer.output_shape(shape)
+        return x
+
+    @singledispatchmethod
+    def _layer(self, layer: Layer, x: ir.Value, _shape: Shape) -> ir.Value:
+        raise TypeError(f"a layer must have an ONNX form; got {type(layer).__name__} for {x.name}.")
+
+    @_layer.register
+    def _(self, layer: Convolution, x: ir.Value, _shape: Shape) -> ir.Value:
+        return self.op(
+            "Conv",
+            self._crop(x, layer.pads),
+            *_weights(layer),
+            kernel_shape=layer.weight.shape[2:],
+            strides=layer.stride,
+            dilations=layer.dilation,
+            pads=_flat(_grown(layer.pads)),
+            group=layer.groups,
+        )
+
+    @_layer.register
+    def _(self, layer: Transposed, x: ir.Value, _shape: Shape) -> ir.Value:
+        return self.op(
+            "ConvTranspose",
+            x,
+            *_weights(layer),
+            kernel_shape=layer.weight.shape[2:],
+            strides=layer.stride,
+            dilations=[axis.dilation for axis in layer.geometry],
+            pads=_flat([(axis.padding, axis.padding) for axis in layer.geometry]),
+            output_padding=[axis.output_padding for axis in layer.geometry],
+            group=layer.groups,
+        )
+
+    @_layer.register
+    def _(self, layer: Split, x: ir.Value, shape: Shape) -> ir.Value:
+        phases = [self._layer(_convolution(phase, layer), x, shape) for phase in layer.phases]
+        maps = self.op("Concat", *phases, axis=1)
+        strides = tuple(axis.stride for axis in layer.geometry)
+        _, channels, *sizes = layer.output_shape(shape)
+        return self._crop(
+            self._shuffle(maps, channels, strides, "DCR"),
+            [(0, -(-size % stride)) for size, stride in zip(sizes, strides, strict=True)],
+        )
+
+    @_layer.register
+    def _(self, layer: Shuffle, x: ir.Value, shape: Shape) -> ir.Value:
+        return self._shuffle(x, shape[1] // prod(layer.factors), layer.factors, layer.order)
+
+    @_layer.register
+    def _(self, layer: UnshuffledConvolution, x: ir.Value, shape: Shape) -> ir.Value:
+        """For inputs of this size alone."""
+        *pad, unshuffle, convolution = layer.lower(shape[2:])
+        assert isinstance(unshuffle, Unshuffle)
+        assert isinstance(convolution, Convolution)
+        if _even(unshuffle.factors) and layer.groups == 1:
+            x = self.chain(tuple(pad), x, shape)
+            x = self.op("SpaceToDepth", x, blocksize=unshuffle.factors[0])
+            weight = crd_to_dcr(layer.weight.swapaxes(0, 1), prod(unshuffle.factors)).swapaxes(0, 1)
+            return self._layer(Convolution.plain(weight, layer.bias, convolution.pads), x, shape)
+        return self.chain((*pad, unshuffle, convolution), x, shape)
+
+    @_layer.register
+    def _(self, layer: Unshuffle, x: ir.Value, shape: Shape) -> ir.Value:
+        ndim = len(layer.factors)
+        blocks = [
+            n for size, factor in zip(shape[2:], layer.factors, strict=True) for n in (size // factor, factor)
+        ]
+        x = self.op("Reshape", x, np.array([0, shape[1], *blocks]))
+        x = self.op("Transpose", x, perm=[0, 1, *range(3, 3 + 2 * ndim, 2), *range(2, 2 + 2 * ndim, 2)])
+        return self.op("Reshape", x, np.array([0, *layer.output_shape(shape)[1:]]))
+
+    @_layer.register
+    def _(self, layer: Pad, x: ir.Value, _shape: Shape) -> ir.Value:
+        x, grown = self._crop(x, layer.pads), _grown(layer.pads)
+        if not any(map(any, grown)):
+            return x
+        return self.op("Pad", x, np.array(_flat([(0, 0), (0, 0), *grown])), mode=PAD_MODES[layer.mode])
+
+    @_layer.register
+    def _(self, layer: Pointwise, x: ir.Value, _shape: Shape) -> ir.Value:
+        node: ir.Node = layer.node
+        data = self.data(node)
+        inputs = [x if value is data else value for value in node.inputs]
+        return self._add(node.op_type, inputs, node.attributes.values())
+
+    def op(self, op_type: str, *inputs: ir.Value | NDArray[Any] | None, **attributes: Any) -> ir.Value:
+        """Add a node; arrays become initializers, those of integers as they are."""
+        values = [self._constant(value) if isinstance(value, np.ndarray) else value for value in inputs]
+        return self._add(op_type, values, ir.convenience.convert_attributes(attributes))
+
+    def _add(self, op_type: str, inputs: Sequence[ir.Value | None], attributes: Any) -> ir.Value:
+        output = ir.Value(name=self._name(op_type))
+        self.nodes.append(ir.Node("", op_type, inputs, attributes, outputs=[output], name=output.name))
+        return output
+
+    def _constant(self, array: NDArray[Any]) -> ir.Value:
+        dtype = ir.DataType.INT64 if array.dtype.kind == "i" else self.dtype
+        name = self._name("constant")
+        tensor = ir.Tensor(np.ascontiguousarray(array, dtype.numpy()), dtype, name=name)
+        value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(dtype), const_value=tensor)
+        self.initializers.append(value)
+        return value
+
+    def _name(self, what: str) -> str:
+        return f"{self.prefix}/{what}_{len(self.nodes) + len(self.initializers)}"
+
+    def _crop(self, x: ir.Value, pads: Sequence[tuple[int, int]]) -> ir.Value:
+        """What is negative in pads."""
+        rows = [(axis, -min(low, 0), min(high, 0) or END) for axis, (low, high) in enumerate(pads, start=2)]
+        rows = [row for row in rows if row[1:] != (0, END)]
+        if not rows:
+            return x
+        axes, starts, ends = np.array(rows).T
+        return self.op("Slice", x, starts, ends, axes)
+
+    def _shuffle(self, x: ir.Value, channels: int, factors: tuple[int, ...], order: Order) -> ir.Value:
+        if _even(factors):
+            return self.op("DepthToSpace", x, blocksize=factors[0], mode=order)
+        ndim = len(factors)
+        split, first = ((channels, *factors), 2) if order == "CRD" else ((*factors, channels), 1)
+        pixels = [axis for i in range(ndim) for axis in (2 + ndim + i, first + i)]
+        blocks, shuffled = self._shuffled_shapes(x, split, channels, factors)
+        x = self.op("Reshape", x, blocks)
+        x = self.op("Transpose", x, perm=[0, 1 if order == "CRD" else 1 + ndim, *pixels])
+        return self.op("Reshape", x, shuffled)
+
+    def _shuffled_shapes(
+        self, x: ir.Value, split: Sequence[int], channels: int, factors: Sequence[int]
+    ) -> tuple[ir.Value | NDArray[Any], ir.Value | NDArray[Any]]:
+        """What to reshape to before and after: with one axis, which may be left open, constants."""
+        if len(factors) == 1:
+            return np.array([0, *split, -1]), np.array([0, channels, -1])
+        shape, zero = self.op("Shape", x), np.array([0])
+        batch = self.op("Slice", shape, zero, np.array([1]), zero)
+        sizes = self.op("Slice", shape, np.array([2]), np.array([END]), zero)
+        blocks = self.op("Concat", batch, np.array(split), sizes, axis=0)
+        enlarged = self.op("Mul", sizes, np.array(factors))
+        return blocks, self.op("Concat", batch, np.array([channels]), enlarged, axis=0)
+
+
+def _joined(chain: Chain) -> Chain:
+    """With one crop for several in a row."""
+    result: list[Layer] = []
+    for layer in chain:
+        last = result[-1] if result else None
+        if isinstance(last, Pad) and isinstance(layer, Pad) and max(map(max, last.pads + layer.pads)) <= 0:
+            pairs = zip(last.pads, layer.pads, strict=True)
+            result[-1] = Pad(tuple((a + c, b + d) for (a, b), (c, d) in pairs))
+        else:
+            result.append(layer)
+    return tuple(result)
+
+
+def _convolution(phase: Phase[Any], layer: Split) -> Convolution:
+    """One phase; where no tap falls on it, a tap of zero stands for none."""
+    taps = [axis.taps for axis in phase.axes]
+    pads = [axis.pad if axis.taps else (0, sum(axis.pad) + axis.dilation) for axis in phase.axes]
+    weight = phase.weight if all(taps) else np.zeros((*phase.weight.shape[:2], *(max(n, 1) for n in taps)))
+    dilation = tuple(axis.dilation for axis in phase.axes)
+    return Convolution(weight, layer.bias, (1,) * len(taps), tuple(pads), dilation, layer.groups)
+
+
+def _weights(layer: Convolution | Transposed) -> list[NDArray[Any]]:
+    return [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
+
+
+def _even(factors: Sequence[int]) -> bool:
+    """Whether ONNX has a shuffle by these."""
+    return len(factors) == 2 and factors[0] == factors[1]
+
+
+def _grown(pads: Pads) -> Pads:
+    return tuple((max(low, 0), max(high, 0)) for low, high in pads)
+
+
+def _flat(pads: Sequence[tuple[int, int]]) -> list[int]:
+    """ONNX's list: all starts before all ends."""
+    return [low for low, _ in pads] + [high for _, high in pads]

@@ -1,0 +1,330 @@
+"""ONNX operators as layers: what each computes of its data input, or why that cannot be said."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+from typing import Any
+
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from subpixel.geometry import Axis
+from subpixel.rewriter.layers import (
+    Chain,
+    Convolution,
+    Opaque,
+    Pad,
+    PadMode,
+    Pads,
+    Pointwise,
+    Resize,
+    Shape,
+    Shuffle,
+    Transposed,
+)
+
+Constant = Callable[[ir.Value | None], NDArray[Any] | None]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A node with what is known of its inputs.
+
+    Attributes:
+        node: of the default domain.
+        opset: its version.
+        shape: of the data input in the example.
+        constant: gives the value of an input that is the same in every run, or None.
+    """
+
+    node: ir.Node
+    opset: int
+    shape: Shape
+    constant: Constant
+
+    def given(self, index: int) -> bool:
+        """Whether an optional input is there."""
+        return index < len(self.node.inputs) and self.node.inputs[index] is not None
+
+    def input(self, index: int) -> NDArray[Any] | None:
+        """The value of a constant input, or None."""
+        return self.constant(self.node.inputs[index]) if self.given(index) else None
+
+    def text(self, name: str, default: str) -> str:
+        """An attribute."""
+        return self.node.attributes.get_string(name, default)
+
+    def integer(self, name: str, default: int) -> int:
+        """An attribute."""
+        return self.node.attributes.get_int(name, default)
+
+    def integers(self, name: str, default: Sequence[int]) -> tuple[int, ...]:
+        """An attribute."""
+        return tuple(self.node.attributes.get_ints(name, default))
+
+    def static_sizes(self) -> tuple[Shape, Shape] | None:
+        """The shapes of data input and output where no example can change them."""
+        before, after = (_static(value) for value in (self.node.inputs[0], self.node.outputs[0]))
+        return None if before is None or after is None else (before, after)
+
+
+def data_input(node: ir.Node, constant: Constant) -> ir.Value | None:
+    """The input that a chain goes through: the first; of a sum or a product the one that is not constant."""
+    if not node.inputs:
+        return None
+    if node.op_type in BINARY and constant(node.inputs[0]) is not None:
+        return node.inputs[1]
+    return node.inputs[0]
+
+
+def _conv(operation: Operation) -> Chain:
+    weight, ndim = operation.input(1), len(operation.shape) - 2
+    if weight is None or (operation.given(2) and operation.input(2) is None):
+        return ()
+    strides = operation.integers("strides", [1] * ndim)
+    dilations = operation.integers("dilations", [1] * ndim)
+    extents = [d * (k - 1) + 1 for d, k in zip(dilations, weight.shape[2:], strict=True)]
+    pads = _conv_pads(operation, strides, extents)
+    if pads is None:
+        return ()
+    return (Convolution(weight, operation.input(2), strides, pads, dilations, operation.integer("group", 1)),)
+
+
+def _conv_pads(operation: Operation, strides: Sequence[int], extents: Sequence[int]) -> Pads | None:
+    """The zeros around the input; None where they change with its size."""
+    mode = operation.text("auto_pad", "NOTSET")
+    if mode == "NOTSET":
+        return pairs(operation.integers("pads", [0] * (2 * len(extents))))
+    if mode == "VALID":
+        return ((0, 0),) * len(extents)
+    if set(strides) != {1}:
+        return None
+    return _halved([extent - 1 for extent in extents], mode)
+
+
+def _halved(totals: Sequence[int], mode: str) -> Pads:
+    """Pads shared out to both sides: the odd one goes to the end, or with SAME_LOWER to the start."""
+    low_first = mode == "SAME_LOWER"
+    lows = [(total + low_first) // 2 for total in totals]
+    return tuple((low, total - low) for low, total in zip(lows, totals, strict=True))
+
+
+def _conv_transpose(operation: Operation) -> Chain:
+    weight, bias, ndim = operation.input(1), operation.input(2), len(operation.shape) - 2
+    if weight is None or (operation.given(2) and bias is None):
+        return (Opaque("its weight is computed at run time"),)
+    strides, dilations = (operation.integers(name, [1] * ndim) for name in ("strides", "dilations"))
+    more = operation.integers("output_padding", [0] * ndim)
+    extents = [d * (k - 1) + 1 for d, k in zip(dilations, weight.shape[2:], strict=True)]
+    pads = _transposed_pads(operation, strides, extents, more)
+    if isinstance(pads, str):
+        return (Opaque(pads),)
+    if any(n >= max(s, d) for n, s, d in zip(more, strides, dilations, strict=True)):
+        return (Opaque(f"its output_padding {more} is not below its stride {strides}"),)
+    geometry, crop = [], []
+    for axis, (low, high) in enumerate(pads):
+        uneven = low - high + more[axis]
+        inside = 0 <= uneven < max(strides[axis], dilations[axis])
+        at, extra = (low, uneven) if inside else (min(low, high), more[axis])
+        geometry.append(Axis(weight.shape[2 + axis], strides[axis], at, extra, dilations[axis]))
+        crop.append((0, 0) if inside else (at - low, at - high))
+    layer = Transposed(weight, bias, tuple(geometry), operation.integer("group", 1))
+    return (layer, Pad(tuple(crop))) if any(map(any, crop)) else (layer,)
+
+
+def _transposed_pads(
+    operation: Operation, strides: Sequence[int], extents: Sequence[int], more: Sequence[int]
+) -> Pads | str:
+    """What is cropped from the output, or why runtimes do not agree on it."""
+    mode = operation.text("auto_pad", "NOTSET")
+    if "output_shape" in operation.node.attributes:
+        return _pads_to_reach(operation, strides, extents, more)
+    if mode == "NOTSET":
+        pads = pairs(operation.integers("pads", [0] * (2 * len(extents))))
+        return pads if min(map(min, pads)) >= 0 else f"its padding {pads} is negative"
+    if mode == "VALID":
+        return ((0, 0),) * len(extents)
+    totals = [extent - stride for extent, stride in zip(extents, strides, strict=True)]
+    if min(totals) < 0 or any(more):
+        return f"runtimes disagree on auto_pad={mode} with this kernel and output_padding"
+    return _halved(totals, mode)
+
+
+def _pads_to_reach(
+    operation: Operation, strides: Sequence[int], extents: Sequence[int], more: Sequence[int]
+) -> Pads | str:
+    wanted, shapes = operation.integers("output_shape", []), operation.static_sizes()
+    if shapes is None:
+        return "its output_shape is fixed, whatever the size of its input"
+    sizes = shapes[0][2:]
+    axes = zip(sizes, strides, extents, more, wanted[-len(sizes) :], strict=True)
+    totals = [(n - 1) * stride + extent + extra - size for n, stride, extent, extra, size in axes]
+    if min(totals) < 0 or any(total % 2 for total in totals):
+        return "runtimes disagree on which side its output_shape crops"
+    return tuple((total // 2, total // 2) for total in totals)
+
+
+def _resize(operation: Operation) -> Chain:
+    scales = _scales(operation)
+    if scales is None:
+        return (Opaque("its size is given, not its factor"),)
+    if scales[:2] != [1, 1]:
+        return (Opaque("it resizes batch or channels"),)
+    if max(scales[2:]) <= 1:
+        return ()
+    if min(scales[2:]) < 1 or any(scale.denominator > 1 for scale in scales):
+        return (
+            Opaque(f"its factors {', '.join(str(float(scale)) for scale in scales[2:])} are no integers"),
+        )
+    factors = tuple(int(scale) for scale in scales[2:])
+    if reason := _irregular(operation, factors):
+        return (Opaque(reason),)
+    mode: Any = operation.text("mode", "nearest")
+    return (Resize(mode, factors, operation.shape[1]),)
+
+
+def _scales(operation: Operation) -> list[Fraction] | None:
+    """By axis; where sizes are given instead, only if both shapes are fixed."""
+    scales, rank = operation.input(2), len(operation.shape)
+    if scales is None or scales.size == 0:
+        if operation.given(3) and (shapes := operation.static_sizes()) is not None:
+            return [Fraction(after, before) for before, after in zip(*shapes, strict=True)]
+        return None
+    result = [Fraction(1)] * rank
+    for axis, scale in zip(operation.integers("axes", range(rank)), scales.tolist(), strict=True):
+        result[axis] = Fraction(scale)
+    return result
+
+
+def _irregular(operation: Operation, factors: Sequence[int]) -> str | None:
+    """Why a resize is none of those that have the same kernels at every LR pixel."""
+    mode = operation.text("mode", "nearest")
+    where = operation.text("coordinate_transformation_mode", "half_pixel")
+    if mode == "nearest":
+        nearest = operation.text("nearest_mode", "round_prefer_floor")
+        alike = all(repeats(where, nearest, factor) for factor in factors)
+        return None if alike else f"with {where} and {nearest} it does not repeat each pixel alike"
+    if where not in HALF_PIXEL:
+        return f"with {where} no two pixels have the same kernel"
+    if operation.integer("antialias", 0) or operation.integer("exclude_outside", 0):
+        return "it is antialiased, or leaves out what is outside"
+    if mode == "cubic" and operation.node.attributes.get_float("cubic_coeff_a", -0.75) != -0.75:
+        return "its cubic coefficient is not -0.75"
+    return None
+
+
+HALF_PIXEL = ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric")
+_ROUNDINGS: dict[str, Callable[[Fraction], int]] = {
+    "floor": floor,
+    "ceil": ceil,
+    "round_prefer_floor": lambda position: ceil(position - Fraction(1, 2)),
+    "round_prefer_ceil": lambda position: floor(position + Fraction(1, 2)),
+}
+
+
+def repeats(where: str, nearest: str, factor: int) -> bool:
+    """Whether a nearest resize repeats each pixel `factor` times: HR pixel i shows LR pixel i // factor.
+
+    Example:
+        >>> repeats("asymmetric", "floor", 3), repeats("asymmetric", "round_prefer_floor", 3)
+        (True, False)
+    """
+    if where == "asymmetric":
+        shift = Fraction(0)
+    elif where == "tf_half_pixel_for_nn":
+        shift = Fraction(1, 2 * factor)
+    elif where in HALF_PIXEL:
+        shift = Fraction(1, 2 * factor) - Fraction(1, 2)
+    else:
+        return False
+    rounded = _ROUNDINGS[nearest]
+    return all(rounded(Fraction(i, factor) + shift) == i // factor for i in range(2 * factor))
+
+
+def _depth_to_space(operation: Operation) -> Chain:
+    factor = operation.integer("blocksize", 1)
+    return (Shuffle((factor, factor), "CRD" if operation.text("mode", "DCR") == "CRD" else "DCR"),)
+
+
+PAD_MODES: dict[str, PadMode] = {"constant": "zeros", "edge": "replicate", "reflect": "reflect"}
+
+
+def _pad(operation: Operation) -> Chain:
+    mode, flat, rank = operation.text("mode", "constant"), operation.input(1), len(operation.shape)
+    value, axes = operation.input(2), operation.input(3)
+    unknown = any(operation.given(i) and operation.input(i) is None for i in (2, 3))
+    if mode not in PAD_MODES or flat is None or unknown or (value is not None and value.any()):
+        return ()
+    pads = [(0, 0)] * rank
+    chosen = range(rank) if axes is None else axes.tolist()
+    for axis, pair in zip(chosen, pairs(flat.tolist()), strict=True):
+        pads[axis] = pair
+    return (Pad(tuple(pads[2:]), PAD_MODES[mode]),) if not any(map(any, pads[:2])) else ()
+
+
+def _norm(operation: Operation) -> Chain:
+    constant = all(operation.input(index) is not None for index in range(1, 5))
+    training = operation.integer("training_mode", 0) or len(operation.node.outputs) > 1
+    return (Pointwise(operation.node, per_channel=True),) if constant and not training else ()
+
+
+def _dropout(operation: Operation) -> Chain:
+    training = (operation.given(2) and (mode := operation.input(2)) is None) or (
+        mode is not None and mode.any()
+    )
+    return () if training else (Pointwise(operation.node),)
+
+
+def _unary(operation: Operation) -> Chain:
+    return (Pointwise(operation.node),)
+
+
+def _binary(operation: Operation) -> Chain:
+    """With numbers, or with a number for each channel; not with itself."""
+    data = data_input(operation.node, operation.constant)
+    others = [value for value in operation.node.inputs if value is not data]
+    arrays = [operation.constant(value) for value in others if value is not None]
+    scopes = [None if array is None else _scope(array, operation.shape) for array in arrays]
+    if None in scopes or len(others) < len(operation.node.inputs) - 1:
+        return ()
+    return (Pointwise(operation.node, per_channel="channel" in scopes),)
+
+
+def _scope(array: NDArray[Any], shape: Shape) -> str | None:
+    """Whether what is broadcast to a shape is one number, or one a channel, or neither."""
+    padded = (1,) * (len(shape) - array.ndim) + array.shape
+    if array.size == 1 and len(padded) == len(shape):
+        return "number"
+    return "channel" if padded == (1, shape[1], *[1] * (len(shape) - 2)) else None
+
+
+def _static(value: ir.Value | None) -> Shape | None:
+    shape = None if value is None else value.shape
+    return shape.numpy() if shape is not None and shape.is_static() else None
+
+
+def pairs(flat: Sequence[int]) -> Pads:
+    """ONNX's list of pads, all starts before all ends, by axis."""
+    half = len(flat) // 2
+    return tuple(zip(map(int, flat[:half]), map(int, flat[half:]), strict=True))
+
+
+UNARY = """
+    Abs Celu Elu Erf Exp Gelu HardSigmoid HardSwish Identity LeakyRelu Mish Neg Relu Selu Sigmoid Softplus
+    Softsign Swish Tanh ThresholdedRelu
+"""
+BINARY = ("Add", "Div", "Max", "Min", "Mul", "Sub")
+READERS: dict[str, Callable[[Operation], Chain]] = {
+    "BatchNormalization": _norm,
+    "Clip": _binary,
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "DepthToSpace": _depth_to_space,
+    "Dropout": _dropout,
+    "PRelu": _binary,
+    "Pad": _pad,
+    "Resize": _resize,
+    **dict.fromkeys(UNARY.split(), _unary),
+    **dict.fromkeys(BINARY, _binary),
+}

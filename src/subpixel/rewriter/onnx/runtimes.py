@@ -1,0 +1,107 @@
+"""What runs ONNX models here: ONNX Runtime and OpenVINO, on the CPU, in the precision that the model has."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from subpixel.extras import needing
+from subpixel.rewriter.machine import processor
+from subpixel.rewriter.onnx.files import fits_a_message, save
+
+Feeds = Mapping[str, NDArray[Any]]
+Session = Callable[[Feeds], list[NDArray[Any]]]  # all outputs, in order
+
+
+class Runtime(NamedTuple):
+    """A runtime.
+
+    Attributes:
+        name: what it is, with its version and processor.
+        compile: makes a model that is given as bytes, or as the path of a file, ready to run.
+    """
+
+    name: str
+    compile: Callable[[bytes | Path], Session]
+
+
+def find(name: str) -> Runtime:
+    """A runtime by name.
+
+    Raises:
+        ValueError: there is none of that name.
+        ModuleNotFoundError: it is not installed.
+    """
+    if name not in RUNTIMES:
+        raise ValueError(f"runtime must be one of {tuple(RUNTIMES)}; got {name!r}.")
+    with needing("onnx"):
+        return RUNTIMES[name]()
+
+
+def session(runtime: Runtime, model: ir.Model) -> Session:
+    """A model ready to run.
+
+    Raises:
+        ValueError: the runtime refuses it, now or when it runs.
+    """
+    with _explaining(runtime), TemporaryDirectory() as folder:
+        if fits_a_message(model):
+            compiled = runtime.compile(ir.to_proto(model).SerializeToString())
+        else:
+            save(model, path := Path(folder, "model.onnx"))
+            compiled = runtime.compile(path)
+
+    def run(feeds: Feeds) -> list[NDArray[Any]]:
+        with _explaining(runtime):
+            return compiled(feeds)
+
+    return run
+
+
+@contextmanager
+def _explaining(runtime: Runtime) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # each runtime has a family of its own
+        reason = " ".join(str(error).split())
+        raise ValueError(f"the model must run on {runtime.name.split(',')[0]}; it says: {reason}") from error
+
+
+def _onnxruntime() -> Runtime:
+    import onnxruntime  # noqa: PLC0415 (either runtime may be missing)
+
+    def compile_model(model: bytes | Path) -> Session:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        compiled = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return lambda feeds: compiled.run(None, dict(feeds))
+
+    return Runtime(f"ONNX Runtime {onnxruntime.__version__}, {_machine()}", compile_model)
+
+
+def _openvino() -> Runtime:
+    import openvino  # noqa: PLC0415
+
+    core = openvino.Core()
+    # Its default on some processors is bfloat16, which would hide what a rewrite changes.
+    options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+
+    def compile_model(model: bytes | Path) -> Session:
+        compiled = core.compile_model(core.read_model(model), "CPU", options)
+        request = compiled.create_infer_request()
+        return lambda feeds: [np.array(output) for output in request.infer(dict(feeds)).values()]
+
+    return Runtime(f"OpenVINO {openvino.__version__.partition('-')[0]} in f32, {_machine()}", compile_model)
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} processors, {processor()}"
+
+
+RUNTIMES = {"onnxruntime": _onnxruntime, "openvino": _openvino}

@@ -1,0 +1,164 @@
+"""ONNX graphs taken apart and put together."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir.passes.common import ShapeInferencePass
+
+from subpixel.rewriter.decide import Choices
+from subpixel.rewriter.layers import Shape
+from subpixel.rewriter.onnx.examples import Feeds
+from subpixel.rewriter.onnx.graph import OnnxGraph
+from subpixel.rewriter.onnx.lower import Lowering
+from subpixel.rewriter.onnx.operators import READERS
+from subpixel.rewriter.onnx.runtimes import Runtime, session
+from subpixel.rewriter.sites import Site
+
+
+def with_inferred_shapes(model: ir.Model) -> ir.Model:
+    """A copy that knows more of the types and sizes of its values."""
+    copy = model.clone()
+    ShapeInferencePass(check_type=False, strict_mode=False)(copy)
+    return copy
+
+
+def with_outputs(model: ir.Model, names: Iterable[str]) -> ir.Model:
+    """A copy with further outputs."""
+    copy = model.clone()
+    values = ir.convenience.create_value_mapping(copy.graph, include_subgraphs=False)
+    present = {output.name for output in copy.graph.outputs}
+    copy.graph.outputs.extend(values[name] for name in dict.fromkeys(names) if name not in present)
+    return copy
+
+
+def observe(
+    model: ir.Model, example: Feeds, runtime: Runtime
+) -> tuple[dict[str, Shape], dict[str, NDArray[Any]]]:
+    """Run the model once.
+
+    Returns:
+        The shapes of what its layers read, and the sizes that it computes for its resizes, by name.
+    """
+    copy = model.clone()
+    nodes = [node for node in copy.graph if node.op_type in READERS and not node.domain]
+    read = _computed(value for node in nodes for value in node.inputs[:2])
+    sizes = _computed(value for node in nodes if node.op_type == "Resize" for value in node.inputs[1:])
+    probes = [ir.Node("", "Shape", [value]) for value in read] + [ir.Node("", "Identity", [v]) for v in sizes]
+    copy.graph.extend(probes)
+    copy.graph.outputs.clear()
+    copy.graph.outputs.extend(probe.outputs[0] for probe in probes)
+    found = session(runtime, copy)(example) if probes else []
+    shapes = {value.name or "": tuple(shape.tolist()) for value, shape in zip(read, found, strict=False)}
+    values = {value.name or "": array for value, array in zip(sizes, found[len(read) :], strict=True)}
+    return shapes, values
+
+
+def fragment(
+    graph: OnnxGraph, given: ir.Value, nodes: Sequence[ir.Node], initializers: Sequence[ir.Value] = ()
+) -> ir.Model:
+    """A model of these nodes alone, at the example's shape.
+
+    Args:
+        graph: where they, or the functions that they copy, come from.
+        given: the only computed value that they read.
+        nodes: in order; they are copied.
+        initializers: that the graph does not have.
+    """
+    dtype = given.dtype or ir.DataType.FLOAT
+    x = ir.Value(name="x", shape=ir.Shape(graph.shapes[given.name or ""]), type=ir.TensorType(dtype))
+    values: dict[ir.Value, ir.Value] = {given: x} | {
+        value: _initializer(value, value.const_value) for value in initializers
+    }
+    constants = list(values.values())[1:]
+    copies = []
+    for node in nodes:
+        for value in node.inputs:
+            if value is not None and value not in values:
+                values[value] = _initializer(value, graph.example(value))
+                constants.append(values[value])
+        inputs = [None if value is None else values[value] for value in node.inputs]
+        copy = ir.Node("", node.op_type, inputs, node.attributes.values(), num_outputs=len(node.outputs))
+        values |= zip(node.outputs, copy.outputs, strict=True)
+        copies.append(copy)
+    result = copies[-1].outputs[0]
+    result.type = ir.TensorType(dtype)
+    opsets = {"": graph.model.opset_imports[""]}
+    body = ir.Graph([x], [result], nodes=copies, initializers=constants, opset_imports=opsets, name="site")
+    return ir.Model(body, ir_version=max(graph.model.ir_version, 4))
+
+
+def lowered(graph: OnnxGraph, site: Site[ir.Node], form: str, prefix: str) -> Lowering:
+    """A form of a site as nodes that read the values of its graph."""
+    given = graph.given(site.nodes[0])
+    lowering = Lowering(prefix, given.dtype or ir.DataType.FLOAT, graph.data)
+    lowering.chain(site.forms[form], given, graph.shapes[given.name or ""])
+    return lowering
+
+
+def install(model: ir.Model, graph: OnnxGraph, choices: Choices) -> ir.Model:
+    """A copy of the model with these forms put in; what nobody reads any more is left out."""
+    copy = model.clone()
+    values = ir.convenience.create_value_mapping(copy.graph, include_subgraphs=False)
+    names = [
+        value.name or ""
+        for part in copy.graphs()
+        for value in ir.convenience.create_value_mapping(part).values()
+    ]
+    touched: set[ir.Node] = set()
+    for site, form in choices.items():
+        old = values[site.nodes[-1].outputs[0].name or ""]
+        producers = (values[node.outputs[0].name or ""].producer() for node in site.nodes)
+        touched.update(node for node in producers if node is not None)
+        prefix = _unused(f"{old.name}/{form}", names)
+        lowering = lowered(graph, site, form, prefix)
+        _replace(copy.graph, old, lowering, values)
+        names.append(f"{prefix}/")
+    _drop(copy, touched)
+    return copy
+
+
+def _replace(graph: ir.Graph, old: ir.Value, lowering: Lowering, values: dict[str, ir.Value]) -> None:
+    """Put nodes in behind the producer of a value, whose name and readers they take over."""
+    own = {output for node in lowering.nodes for output in node.outputs} | set(lowering.initializers)
+    for node in lowering.nodes:
+        for index, value in enumerate(node.inputs):
+            if value is not None and value not in own:
+                node.replace_input_with(index, values[value.name or ""])
+    new, last = lowering.nodes[-1].outputs[0], old.producer()
+    assert last is not None
+    for initializer in lowering.initializers:
+        graph.register_initializer(initializer)
+    graph.insert_after(last, lowering.nodes)
+    old.replace_all_uses_with(new, replace_graph_outputs=True)
+    name, old.name = old.name or "", f"{lowering.prefix}/was"
+    new.name, new.type, new.shape = name, old.type, old.shape
+    values[name] = new
+
+
+def _drop(model: ir.Model, touched: set[ir.Node]) -> None:
+    """Remove those of the nodes that nobody reads, and the initializers that only they read."""
+    for node in reversed(model.graph):
+        if node in touched and not any(output.uses() or output.is_graph_output() for output in node.outputs):
+            read = [value for value in node.inputs if value is not None]
+            model.graph.remove(node, safe=True)
+            for value in read:
+                if value.is_initializer() and not value.uses() and not value.is_graph_output():
+                    del model.graph.initializers[value.name or ""]
+
+
+def _computed(values: Iterable[ir.Value | None]) -> list[ir.Value]:
+    """Each that is no initializer, once."""
+    return list(dict.fromkeys(value for value in values if value is not None and not value.is_initializer()))
+
+
+def _initializer(value: ir.Value, tensor: ir.TensorProtocol | None) -> ir.Value:
+    assert tensor is not None
+    return ir.Value(name=value.name, type=ir.TensorType(tensor.dtype), const_value=tensor)
+
+
+def _unused(prefix: str, names: Sequence[str]) -> str:
+    while any(name.startswith(f"{prefix}/") for name in names):
+        prefix += "_"
+    return prefix

@@ -1,0 +1,180 @@
+"""ONNX models as what `decide` works on: sites, runs, proofs."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from subpixel.rewriter.decide import KEPT, Choices, Mismatch
+from subpixel.rewriter.layers import Chain, Layer, Shape, UnshuffledConvolution, converted
+from subpixel.rewriter.onnx.examples import Feeds, other_feeds, random_feeds
+from subpixel.rewriter.onnx.graph import OnnxGraph
+from subpixel.rewriter.onnx.runtimes import Runtime, Session, session
+from subpixel.rewriter.onnx.surgery import (
+    fragment,
+    install,
+    lowered,
+    observe,
+    with_inferred_shapes,
+    with_outputs,
+)
+from subpixel.rewriter.reference import compute
+from subpixel.rewriter.sites import Site, find
+from subpixel.rewriter.timing import Run
+
+BOUNDS = {
+    ir.DataType.FLOAT: 1e-4,
+    ir.DataType.FLOAT16: 2e-2,
+    ir.DataType.BFLOAT16: 1e-1,
+    ir.DataType.DOUBLE: 1e-10,
+}
+SIZES = (
+    (1, 1, 1),
+    (2, 3, 2),
+    (5, 4, 3),
+    (7, 6, 5),
+    (12, 9, 7),
+)  # LR pixels, where forms are compared in float64
+UP_SAMPLERS = {"ConvTranspose", "DepthToSpace", "Resize"}
+
+
+class OnnxTarget:
+    """A model; see `decide.Target`.
+
+    Args:
+        model: as it came.
+        example: inputs by name.
+        runtime: what runs it.
+        seed: of random inputs.
+    """
+
+    def __init__(self, model: ir.Model, example: Feeds, runtime: Runtime, seed: int) -> None:
+        self.model, self.example, self._runtime, self.seed = model, example, runtime, seed
+        self.original = session(runtime, model)
+        read = with_inferred_shapes(model)
+        self.graph = OnnxGraph(read, *observe(read, example, runtime))
+        self._sites = [_of_one_size(site, self._given(site)) for site in find(self.graph)]
+        self.runtime = runtime.name
+        self.bound = max((BOUNDS.get(self._dtype(site), 0.0) for site in self._sites), default=0.0)
+        hidden = sum(node.op_type in UP_SAMPLERS for node in read.graph.all_nodes()) - sum(
+            node.op_type in UP_SAMPLERS for node in read.graph
+        )
+        self.notes: tuple[str, ...] = (
+            (f"{hidden} up-samplers in branches and loops are left alone",) if hidden else ()
+        )
+
+    def sites(self) -> list[Site[Any]]:
+        """See `Target`."""
+        return self._sites
+
+    def shape(self, site: Site[Any]) -> Shape:
+        """See `Target`."""
+        return self.graph.shapes[self._given(site).name or ""]
+
+    def key(self, site: Site[Any]) -> str:
+        """See `Target`."""
+        layers = "; ".join(map(_signature, site.chain))
+        return f"{layers} at {self.shape(site)} {self._dtype(site).name} {site.kept}"
+
+    def runs(self, site: Site[Any]) -> dict[str, Run]:
+        """See `Target`."""
+        start = site.nodes[site.kept]
+        runs = {KEPT: self._run(fragment(self.graph, self.graph.given(start), site.nodes[site.kept :], []))}
+        for form in site.forms:
+            lowering = lowered(self.graph, site, form, form)
+            runs[form] = self._run(
+                fragment(self.graph, self._given(site), lowering.nodes, lowering.initializers)
+            )
+        return runs
+
+    def difference(self, site: Site[Any], form: str) -> float:
+        """See `Target`."""
+        assert site.rule is not None
+        chain = converted(site.chain, _doubled)
+        changed = site.rule.rewrite(chain)[form]
+        _, channels, *sizes = self.shape(site)
+        random, found = np.random.default_rng(self.seed), []
+        for small in SIZES:
+            x = random.standard_normal((1, channels, *small[: len(sizes)]))
+            try:
+                expected = compute(chain, x)
+            except ValueError:  # too small for the padding, or for the kernel
+                continue
+            found.append(relative(compute(changed, x), expected))
+        if len(found) < 2:
+            raise Mismatch(f"{site.path} must be proven at two sizes at least; got {len(found)} of {SIZES}.")
+        return max(found)
+
+    def rewritten(self, choices: Choices) -> ir.Model:
+        """See `Target`."""
+        return install(self.model, self.graph, choices)
+
+    def differences(self, model: ir.Model, choices: Choices) -> tuple[float | None, float]:
+        """See `Target`; runtimes have no convolution in float64."""
+        names = [site.nodes[-1].outputs[0].name or "" for site in choices]
+        sessions = [self._session_to_compare(any_model, names) for any_model in (self.model, model)]
+        found: list[float] = []
+        for feeds in (self.example, *other_feeds(self.model, self.example, self.seed)):
+            try:
+                expected = sessions[0](feeds)
+            except ValueError:  # a size that the model does not take
+                continue
+            found += map(relative, sessions[1](feeds), expected)
+        return None, max(found)
+
+    def whole(self, model: ir.Model | None) -> Run:
+        """See `Target`."""
+        run = self.original if model is None else session(self._runtime, model)
+        return lambda: run(self.example)
+
+    def _session_to_compare(self, model: ir.Model, names: Sequence[str]) -> Session:
+        """With the sites' outputs, where all outputs of the model are choices that rounding may turn over."""
+        if any(output.dtype in BOUNDS for output in model.graph.outputs):
+            return session(self._runtime, model)
+        return session(self._runtime, with_outputs(model, names))
+
+    def _run(self, model: ir.Model) -> Run:
+        run, feeds = session(self._runtime, model), random_feeds(model, {}, self.seed)
+        return lambda: run(feeds)
+
+    def _given(self, site: Site[Any]) -> ir.Value:
+        return self.graph.given(site.nodes[0])
+
+    def _dtype(self, site: Site[Any]) -> ir.DataType:
+        return self._given(site).dtype or ir.DataType.FLOAT
+
+
+def relative(result: NDArray[Any], expected: NDArray[Any]) -> float:
+    """The largest difference, relative to the largest value; infinite where shapes or infinities differ."""
+    if result.shape != expected.shape:
+        return float("inf")
+    result, expected = (array.astype(np.float64) for array in (result, expected))
+    finite = np.isfinite(expected)
+    if not np.array_equal(result[~finite], expected[~finite], equal_nan=True):
+        return float("inf")
+    largest = np.abs(expected[finite]).max(initial=np.finfo(np.float64).tiny)
+    error = np.abs(result[finite] - expected[finite]).max(initial=0) / largest
+    return float(np.nan_to_num(error, nan=np.inf, posinf=np.inf))
+
+
+def _of_one_size(site: Site[Any], given: ir.Value) -> Site[Any]:
+    """Keep a strided convolution whose input has symbolic sizes: they may be no multiple of the stride."""
+    chains: Sequence[Chain] = list(site.forms.values())
+    static = given.shape is not None and all(isinstance(size, int) for size in given.shape[2:])
+    if static or not any(isinstance(layer, UnshuffledConvolution) for chain in chains for layer in chain):
+        return site
+    return replace(site, reason="the sizes of its input are symbolic", forms={})
+
+
+def _doubled(array: Any) -> NDArray[np.float64]:
+    return np.asarray(array, np.float64)
+
+
+def _signature(layer: Layer) -> str:
+    """All but the values of weights."""
+    values = {name: getattr(value, "shape", value) for name, value in vars(layer).items() if name != "phases"}
+    node = values.get("node")
+    return f"{type(layer).__name__} {values if node is None else node.op_type}"
