@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from subpixel.files import replacing
 from subpixel.rewriter.layers import (
@@ -90,7 +90,9 @@ class Cache:
             return
         try:
             self.forms = json.loads(self.path.read_text())
-            valid = isinstance(self.forms, dict) and all(isinstance(form, str) for form in self.forms.values())
+            valid = isinstance(self.forms, dict) and all(
+                isinstance(form, str) for form in self.forms.values()
+            )
         except ValueError:
             valid = False
         if not valid:
@@ -144,10 +146,14 @@ def decide(target: Target[ModelT], settings: Settings, cache: Cache) -> tuple[Mo
     model = target.rewritten(choices)
     errors = target.differences(model, choices)
     _require_equal(target, choices, errors)
-    times = race({KEPT: target.whole(None), "rewritten": target.whole(model)}, 4 * settings.seconds, settings.seed)
+    times = race(
+        {KEPT: target.whole(None), "rewritten": target.whole(model)}, 4 * settings.seconds, settings.seed
+    )
     if settings.keep == "faster" and gain(times[KEPT], times["rewritten"]) < 1:
         return None, _unchanged(target, records, times)
-    return model, Report(target.runtime, tuple(records.values()), _milliseconds(times, "rewritten"), errors, target.notes)
+    return model, Report(
+        target.runtime, tuple(records.values()), _milliseconds(times, "rewritten"), errors, target.notes
+    )
 
 
 def _record(target: Target[Any], site: Site[Any], settings: Settings, cache: Cache) -> Record:
@@ -171,7 +177,9 @@ def _allowed(site: Site[Any], keep: Keep) -> set[str]:
         return {*site.forms, ORIGINAL}
     if all(isinstance(layer, IN_LR_SPACE) for layer in site.chain):
         return set()
-    return {form for form, chain in site.forms.items() if all(isinstance(layer, IN_LR_SPACE) for layer in chain)}
+    return {
+        form for form, chain in site.forms.items() if all(isinstance(layer, IN_LR_SPACE) for layer in chain)
+    }
 
 
 def base(name: str) -> str:
@@ -192,9 +200,9 @@ def _described(site: Site[Any], choice: str, shape: Shape, times: Times) -> Reco
         return Record(site.path, site.was, choice, "as decided before", counts)
     best = choice if choice != KEPT else min((n for n in times if n != KEPT), key=lambda n: median(times[n]))
     factor = gain(times[KEPT], times[best])
-    reason = f"{factor:.2f} times faster"
+    reason = f"{factor:.2f} times as fast"
     if choice == KEPT:
-        reason = f"{best} is {factor:.2f} times as fast"
+        reason = f"{best} is {reason}"
     return Record(site.path, site.was, choice, reason, counts, _milliseconds(times, choice))
 
 
@@ -206,7 +214,8 @@ def _unchanged(target: Target[Any], records: Mapping[Site[Any], Record], times: 
     """All kept: the gains of the sites by themselves are lost in the whole."""
     reason = f"the whole model would be {gain(times[KEPT], times['rewritten']):.3f} times as fast"
     kept = tuple(
-        Record(r.path, r.was, KEPT, reason, r.macs, r.milliseconds) if r.changed else r for r in records.values()
+        Record(r.path, r.was, KEPT, reason, r.macs, r.milliseconds) if r.changed else r
+        for r in records.values()
     )
     return Report(target.runtime, kept, None, (None, None), target.notes)
 
@@ -219,7 +228,9 @@ def _require_equal(target: Target[ModelT], choices: Choices, errors: tuple[float
         if not _equal(target, found := target.differences(target.rewritten(alone), alone)):
             raise Mismatch(f"{site.path} must not change; as {form} the model differs by {found}.")
     paths = ", ".join(site.path for site in choices)
-    raise Mismatch(f"the rewritten model must equal the original; with {paths} changed it differs by {errors}.")
+    raise Mismatch(
+        f"the rewritten model must equal the original; with {paths} changed it differs by {errors}."
+    )
 
 
 def _equal(target: Target[Any], errors: tuple[float | None, float]) -> bool:

@@ -70,7 +70,9 @@ class Report:
         lines = [self.runtime, *(_line(row, widths) for row in rows)]
         if self.milliseconds is not None:
             before, after = self.milliseconds
-            lines.append(f"whole model: {before:.2f} ms, now {after:.2f} ms: {before / after:.2f} times faster")
+            lines.append(
+                f"whole model: {before:.2f} ms, now {after:.2f} ms: {before / after:.2f} times as fast"
+            )
         if not self.changed:
             lines.append("nothing changed: every site is best as it is")
         names = ("in float64", "in its own precision")

@@ -5,7 +5,15 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from subpixel.rewriter.layers import Chain, Convolution, Opaque, Resize, Shuffle, Transposed, ZeroInsertion
-from subpixel.rewriter.rules import Rule, interpolation, nearest, shuffled, strided, transposed, zero_insertion
+from subpixel.rewriter.rules import (
+    Rule,
+    interpolation,
+    nearest,
+    shuffled,
+    strided,
+    transposed,
+    zero_insertion,
+)
 
 # The first that fits takes its nodes, so what fuses more comes first.
 RULES = (
@@ -116,7 +124,9 @@ def _unmatched(graph: Graph[NodeT], node: NodeT) -> Site[NodeT]:
     chain = graph.layers(node)
     opaque = next((layer.reason for layer in chain if isinstance(layer, Opaque)), None)
     layer = next(layer for layer in chain if isinstance(layer, UP_SAMPLERS))
-    was = {Resize: "resize", Shuffle: "shuffle", ZeroInsertion: "zero insertion"}.get(type(layer), "up-sampler")
+    was = {Resize: "resize", Shuffle: "shuffle", ZeroInsertion: "zero insertion"}.get(
+        type(layer), "up-sampler"
+    )
     return Site(graph.path(node), (node,), chain, was, None, opaque or "no convolution to fuse it with")
 
 

@@ -1,6 +1,7 @@
 """Nodes of a traced forward, or of an exported program, as layers."""
 
 import inspect
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import BuiltinFunctionType
 from typing import Any, get_args
@@ -22,6 +23,7 @@ from subpixel.rewriter.layers import (
     Shuffle,
     Transposed,
 )
+from subpixel.rewriter.pytorch.insertion import canvas, zero_insertions
 from subpixel.rewriter.pytorch.trace import has_hooks
 from subpixel.rewriter.sites import Site
 
@@ -40,10 +42,16 @@ class TracedGraph:
     """
 
     def __init__(
-        self, owner: nn.Module, graph: fx.Graph, values: Mapping[fx.Node, Any], prefix: str, *, alone: bool = False
+        self,
+        owner: nn.Module,
+        graph: fx.Graph,
+        values: Mapping[fx.Node, Any],
+        prefix: str,
+        *,
+        alone: bool = False,
     ) -> None:
         self.owner, self.graph, self.values, self.prefix, self.alone = owner, graph, values, prefix, alone
-        self._layers: dict[fx.Node, Chain] = {}
+        self._layers: dict[fx.Node, Chain] = dict(zero_insertions(graph, values))
         self._constant: dict[fx.Node, bool] = {}
 
     def nodes(self) -> Iterable[fx.Node]:
@@ -58,6 +66,8 @@ class TracedGraph:
 
     def source(self, node: fx.Node) -> fx.Node | None:
         """See `Graph`; none where another reader changes the source in place."""
+        if (assignment := canvas(node)) in self._layers:
+            return assignment
         source = data_input(node)
         if source is None or any(user is not node and in_place(user, self.owner) for user in source.users):
             return None
@@ -121,10 +131,12 @@ def local_name(node: fx.Node) -> str:
 
 
 def data_input(node: fx.Node) -> fx.Node | None:
-    """The first argument, if it is a node."""
+    """The first argument, if it is a node; what is assigned, if it is an assignment."""
     if node.op not in ("call_module", "call_function", "call_method"):
         return None
     first = node.args[0] if node.args else node.kwargs.get("input")
+    if node.target is operator.setitem:
+        first = node.args[2]
     return first if isinstance(first, fx.Node) else None
 
 
@@ -143,12 +155,18 @@ def _call(node: fx.Node) -> tuple[str, Arguments]:
     if node.op == "call_method":
         return str(target), dict(enumerate(node.args)) | dict(node.kwargs)  # type: ignore[arg-type]
     if not isinstance(target, torch._ops.OpOverload):
-        named = getattr(torch.ops.aten, target.__name__, None) if isinstance(target, BuiltinFunctionType) else None
+        named = (
+            getattr(torch.ops.aten, target.__name__, None)
+            if isinstance(target, BuiltinFunctionType)
+            else None
+        )
         if named is None:
             return target.__name__, _bound(target, node)
         target = getattr(named, named.overloads()[0])
     names = [argument.name for argument in target._schema.arguments]
-    return target._schema.name.partition("::")[2], dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
+    return target._schema.name.partition("::")[2], dict(zip(names, node.args, strict=False)) | dict(
+        node.kwargs
+    )
 
 
 def _bound(function: Callable[..., Any], node: fx.Node) -> Arguments:
@@ -200,9 +218,17 @@ def _transposed(arguments: Arguments, x: Tensor, _node: fx.Node) -> Chain:
     weight = arguments["weight"]
     if x.ndim != weight.ndim:
         return (Opaque("its input has no batch"),)
-    options = {name: arguments[name] for name in ("stride", "padding", "output_padding", "dilation") if name in arguments}
-    geometry = axes(tuple(weight.shape[2:]), **{name: _integers(n, weight.ndim - 2) for name, n in options.items()})
-    return (Transposed(_detached(weight), _detached(arguments.get("bias")), geometry, arguments.get("groups", 1)),)
+    options = {
+        name: arguments[name]
+        for name in ("stride", "padding", "output_padding", "dilation")
+        if name in arguments
+    }
+    geometry = axes(
+        tuple(weight.shape[2:]), **{name: _integers(n, weight.ndim - 2) for name, n in options.items()}
+    )
+    return (
+        Transposed(_detached(weight), _detached(arguments.get("bias")), geometry, arguments.get("groups", 1)),
+    )
 
 
 def _resize_module(module: Any, x: Tensor, node: fx.Node) -> Chain:
@@ -326,7 +352,9 @@ READERS: dict[str, Reader] = {
     "batch_norm": _norm,
     **dict.fromkeys(("dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout"), _dropout),
 }
-UP_SAMPLERS = {name for name, reader in READERS.items() if reader in (_transposed, _upsample, _resize, _shuffle)}
+UP_SAMPLERS = {
+    name for name, reader in READERS.items() if reader in (_transposed, _upsample, _resize, _shuffle)
+}
 POINTWISE_NAMES = {
     "celu", "clamp", "clip", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu",
     "relu6", "relu_", "leaky_relu_", "hardtanh_", "selu", "sigmoid", "silu", "silu_", "softplus", "tanh",
@@ -342,8 +370,22 @@ MODULES: dict[type[nn.Module], Reader] = {
     **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout), _dropout_module),
     **dict.fromkeys(
         (
-            nn.CELU, nn.ELU, nn.GELU, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Identity, nn.LeakyReLU, nn.Mish,
-            nn.ReLU, nn.ReLU6, nn.SELU, nn.Sigmoid, nn.SiLU, nn.Softplus, nn.Tanh,
+            nn.CELU,
+            nn.ELU,
+            nn.GELU,
+            nn.Hardsigmoid,
+            nn.Hardswish,
+            nn.Hardtanh,
+            nn.Identity,
+            nn.LeakyReLU,
+            nn.Mish,
+            nn.ReLU,
+            nn.ReLU6,
+            nn.SELU,
+            nn.Sigmoid,
+            nn.SiLU,
+            nn.Softplus,
+            nn.Tanh,
         ),
         _pointwise_module,
     ),  # fmt: skip

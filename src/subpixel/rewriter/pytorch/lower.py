@@ -50,7 +50,9 @@ class Padding(nn.Module):
 class SplitConvTranspose(nn.Module):
     """A transposed convolution as a convolution for each phase, whose kernels are mapped once."""
 
-    def __init__(self, phases: Sequence[Phase[Tensor]], bias: Tensor | None, geometry: Sequence[Axis], groups: int) -> None:
+    def __init__(
+        self, phases: Sequence[Phase[Tensor]], bias: Tensor | None, geometry: Sequence[Axis], groups: int
+    ) -> None:
         super().__init__()
         self.weights = nn.ParameterList(_parameter(phase.weight) for phase in phases)
         self.bias = None if bias is None else _parameter(bias)
@@ -176,7 +178,9 @@ def _convolution(layer: Convolution) -> list[nn.Module]:
 
 
 def _transposed(layer: Transposed) -> nn.Module:
-    columns = [[getattr(axis, name) for axis in layer.geometry] for name in ("stride", "padding", "output_padding")]
+    columns = [
+        [getattr(axis, name) for axis in layer.geometry] for name in ("stride", "padding", "output_padding")
+    ]
     weight = _tensor(layer.weight)
     module = TRANSPOSED[len(layer.geometry)](
         weight.shape[0],
@@ -193,7 +197,11 @@ def _transposed(layer: Transposed) -> nn.Module:
 
 
 def _resize(layer: Resize) -> nn.Module:
-    mode = {1: ("nearest", "linear", ""), 2: ("nearest", "bilinear", "bicubic"), 3: ("nearest", "trilinear", "")}
+    mode = {
+        1: ("nearest", "linear", ""),
+        2: ("nearest", "bilinear", "bicubic"),
+        3: ("nearest", "trilinear", ""),
+    }
     name = mode[len(layer.factors)][("nearest", "linear", "cubic").index(layer.mode)]
     return nn.Upsample(scale_factor=tuple(map(float, layer.factors)), mode=name)
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
@@ -26,7 +25,9 @@ def scopes(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     calls = _calls(model, args, kwargs, {*owners, *alone})
     traced = [_traced(model, name, calls[name]) for name in owners if name in calls]
     inside = {name for scope in traced for name in _called(scope)}
-    return traced + [_alone(model, name, calls[name]) for name in alone if name in calls and name not in inside]
+    return traced + [
+        _alone(model, name, calls[name]) for name in alone if name in calls and name not in inside
+    ]
 
 
 def _callers(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[nn.Module]:
@@ -35,8 +36,8 @@ def _callers(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any])
     callers: dict[nn.Module, None] = {}
 
     class Watch(TorchFunctionMode):
-        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
-            if getattr(function, "__name__", "") in UP_SAMPLERS and stack and type(stack[-1]) not in MODULES:
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if _up_samples(function, args) and stack and type(stack[-1]) not in MODULES:
                 callers[stack[-1]] = None
             return function(*args, **(kwargs or {}))
 
@@ -51,6 +52,13 @@ def _callers(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any])
     with _hooked(model.modules(), entered, left), Watch():
         model(*args, **kwargs)
     return list(callers)
+
+
+def _up_samples(function: Any, args: tuple[Any, ...]) -> bool:
+    """Whether a call may be one; zeros may be inserted by an assignment, or by padding cells of one pixel."""
+    name = getattr(function, "__name__", "")
+    cells = name == "pad" and isinstance(args[0], Tensor) and args[0].ndim > 5
+    return name in UP_SAMPLERS or name == "__setitem__" or cells
 
 
 def _owner(model: nn.Module, name: str) -> str:

@@ -54,6 +54,7 @@ def install(model: nn.Module, scope: TracedGraph, replacements: dict[Site[Any], 
     copies: dict[fx.Node, fx.Node] = {}
     graph = fx.Graph()
     graph.output(graph.graph_copy(scope.graph, copies))
+    graph.set_codegen(scope.graph._codegen)  # how the forward of a program takes its arguments apart
     for site, replacement in replacements.items():
         name = f"{scope.name(site).replace('.', '_')}_rewritten"
         owner.add_module(name, replacement.module)
@@ -65,12 +66,19 @@ def install(model: nn.Module, scope: TracedGraph, replacements: dict[Site[Any], 
     for node in reversed([copies[node] for site in replacements for node in site.nodes]):
         if not node.users:
             graph.erase_node(node)
-    set_forward(owner, graph)
+    for node in reversed(graph.nodes):
+        if not node.users and _prepares(node):
+            graph.erase_node(node)
     _drop_unused(model, owner, scope, graph)
+    set_forward(owner, graph)
 
 
 def set_forward(owner: nn.Module, graph: fx.Graph) -> None:
     """Give a module the forward of a graph, and leave all else of it as it is."""
+    if isinstance(owner, fx.GraphModule):
+        owner.graph = graph
+        owner.delete_all_unused_submodules()
+        return
     code = graph.python_code("self")
     names: dict[str, Any] = dict(code.globals)
     exec(compile(code.src, f"<rewritten {type(owner).__name__}>", "exec"), names)  # noqa: S102 (fx's way)
@@ -112,6 +120,14 @@ def _module(scope: TracedGraph, graph: fx.Graph, **more: nn.Module) -> fx.GraphM
         if node.op in ("call_module", "get_attr") and node.target not in more:
             attributes[node.target] = operator.attrgetter(node.target)(scope.owner)
     return fx.GraphModule(attributes, graph)
+
+
+def _prepares(node: fx.Node) -> bool:
+    """Whether a node does nothing but make what others read: weights, sizes, zeros to fill."""
+    name = getattr(node.target, "__name__", node.target)
+    return node.op == "get_attr" or (
+        node.op != "call_module" and name in ("getattr", "getitem", "mul", "size", "new_zeros", "zeros")
+    )
 
 
 def _of_modules(model: nn.Module, scope: TracedGraph, site: Site[Any]) -> bool:

@@ -1,11 +1,13 @@
 """PyTorch models as what `decide` works on: sites, runs, proofs, and the rewritten model."""
 
 import copy
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -15,12 +17,14 @@ from subpixel.rewriter.layers import Chain, Pointwise, Shape, converted
 from subpixel.rewriter.machine import processor
 from subpixel.rewriter.pytorch.graph import TracedGraph, data_input
 from subpixel.rewriter.pytorch.lower import lower
+from subpixel.rewriter.pytorch.program import exported, unlifted, whole_graph
 from subpixel.rewriter.pytorch.scopes import scopes
 from subpixel.rewriter.pytorch.surgery import Replacement, fragment, install, replaced
 from subpixel.rewriter.report import Report
 from subpixel.rewriter.sites import Site, find
 from subpixel.rewriter.timing import Run
 
+Search = Callable[[nn.Module, tuple[Any, ...], Mapping[str, Any]], list[TracedGraph]]
 BOUNDS = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 SIZES = ((3, 4, 5), (7, 6, 9), (12, 13, 16))  # pixels by axis, where forms are compared in float64
 FORMATS = {torch.contiguous_format: "contiguous"} | dict.fromkeys(CHANNELS_LAST.values(), "channels last")
@@ -28,6 +32,8 @@ FORMATS = {torch.contiguous_format: "contiguous"} | dict.fromkeys(CHANNELS_LAST.
 
 def rewrite_pytorch(model: Any, example_inputs: Any, settings: Settings, cache: Cache) -> tuple[Any, Report]:
     """See `subpixel.rewrite`."""
+    if isinstance(model, ExportedProgram):
+        return _rewrite_program(model, example_inputs, settings, cache)
     if not isinstance(model, nn.Module):
         raise TypeError(
             "model must be a torch.nn.Module, a torch.export.ExportedProgram, an ONNX model or the path of one; "
@@ -39,7 +45,17 @@ def rewrite_pytorch(model: Any, example_inputs: Any, settings: Settings, cache: 
     with torch.no_grad():
         target = ModuleTarget(_copy(model, args, kwargs), args, kwargs, settings.seed)
         rewritten, report = decide(target, settings, cache)
-    return copy.deepcopy(target.model) if rewritten is None else rewritten, report
+    return target.model if rewritten is None else rewritten, report
+
+
+def _rewrite_program(
+    program: ExportedProgram, example_inputs: Any, settings: Settings, cache: Cache
+) -> tuple[ExportedProgram, Report]:
+    args, kwargs = program.example_inputs if example_inputs is None else _arguments(example_inputs)
+    with torch.no_grad():
+        target = ModuleTarget(unlifted(program), args, kwargs, settings.seed, whole_graph)
+        rewritten, report = decide(target, settings, cache)
+        return (program if rewritten is None else exported(program, rewritten, args, kwargs)), report
 
 
 class Located(NamedTuple):
@@ -53,11 +69,18 @@ class Located(NamedTuple):
 class ModuleTarget:
     """A module; see `decide.Target`."""
 
-    def __init__(self, model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], seed: int) -> None:
-        self.model, self.seed = model, seed
+    def __init__(
+        self,
+        model: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        seed: int,
+        search: Search = scopes,
+    ) -> None:
+        self.model, self.seed, self._search = model, seed, search
         self.args, self.kwargs = args, kwargs
         self._located: dict[Site[Any], Located] = {}
-        for scope in scopes(model, args, kwargs):
+        for scope in search(model, args, kwargs):
             for site in find(scope):
                 self._located[site] = _located(scope, site)
             scope.values = {}  # activations of the whole forward
@@ -107,7 +130,9 @@ class ModuleTarget:
         generator = torch.Generator().manual_seed(self.seed)
         found = []
         for sizes in SIZES:
-            x = torch.randn(1, given.shape[1], *sizes[: given.ndim - 2], generator=generator, dtype=torch.float64)
+            x = torch.randn(
+                1, given.shape[1], *sizes[: given.ndim - 2], generator=generator, dtype=torch.float64
+            )
             x = x.to(given.device)
             try:
                 expected = original(x)
@@ -120,12 +145,14 @@ class ModuleTarget:
 
     def rewritten(self, choices: Choices) -> nn.Module:
         """See `Target`."""
-        model = copy.deepcopy(self.model)
+        model = _copied(self.model)
         by_scope: dict[TracedGraph, list[Site[Any]]] = {}
         for site in choices:
             by_scope.setdefault(self._located[site].scope, []).append(site)
         for scope, changed in by_scope.items():
-            install(model, scope, {site: self._replacement(site, choices[site], site.forms) for site in changed})
+            install(
+                model, scope, {site: self._replacement(site, choices[site], site.forms) for site in changed}
+            )
         return model
 
     def differences(self, model: nn.Module, choices: Choices) -> tuple[float | None, float]:
@@ -184,8 +211,8 @@ class ModuleTarget:
 
     def _difference_in_double(self, choices: Choices) -> float | None:
         """The whole model in float64; None where it computes parts of itself in another precision."""
-        if any(value.dtype != torch.float64 for value in self.model.parameters() if value.is_floating_point()):
-            model = copy.deepcopy(self.model).double()
+        if self.bound != BOUNDS[torch.float64]:
+            model = _copied(self.model).double()
             args, kwargs = tree_map(_doubled, (self.args, self.kwargs))
             with _DoubleOnly() as seen:
                 try:
@@ -194,9 +221,11 @@ class ModuleTarget:
                     return None
             if not seen.double_only:
                 return None
-            target = ModuleTarget(model, args, kwargs, self.seed)
+            target = ModuleTarget(model, args, kwargs, self.seed, self._search)
             names = {(site.path, site.was): form for site, form in choices.items()}
-            same = {site: names[site.path, site.was] for site in target.sites() if (site.path, site.was) in names}
+            same = {
+                site: names[site.path, site.was] for site in target.sites() if (site.path, site.was) in names
+            }
             return _difference(target.rewritten(same)(*args, **kwargs), expected)
         return None
 
@@ -206,7 +235,7 @@ class _DoubleOnly(TorchDispatchMode):
 
     double_only = True
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
         for value in tree_leaves(result):
             if isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float64:
@@ -231,7 +260,15 @@ def _copy(model: nn.Module, args: Any, kwargs: Any) -> nn.Module:
     """A copy to work on; the run before gives weights that hooks compute without a graph behind them."""
     with torch.no_grad():
         model(*args, **kwargs)
-    return copy.deepcopy(model)
+    return _copied(model)
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # PyTorch's own, about a copied program's tree of arguments
+        return copy.deepcopy(model)
 
 
 def _located(scope: TracedGraph, site: Site[Any]) -> Located:
@@ -247,7 +284,11 @@ def _other_format(x: Tensor) -> torch.memory_format:
 
 
 def _signature(layer: Any) -> str:
-    names = {name: getattr(value, "shape", value) for name, value in vars(layer).items() if name not in ("node", "phases")}
+    names = {
+        name: getattr(value, "shape", value)
+        for name, value in vars(layer).items()
+        if name not in ("node", "phases")
+    }
     return f"{type(layer).__name__} {names}"
 
 

@@ -44,6 +44,11 @@ class Witness(fx.Proxy):
             return super().__getattr__(name)  # a method, to be called
         return self.tracer.create_proxy("call_function", getattr, (self, name), {})
 
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.tracer.create_node(
+            "call_function", operator.setitem, *self.tracer.create_arg(((self, index, value), {}))
+        )
+
     def __len__(self) -> int:
         return self.tracer.fixed(self.tracer.create_proxy("call_function", len, (self,), {}))  # type: ignore[no-any-return]
 
@@ -92,7 +97,9 @@ class Tracer(fx.Tracer):
         """All children are leaves, but rows of modules."""
         return type(m).forward is not nn.Sequential.forward or has_hooks(m)
 
-    def create_node(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **named: Any) -> fx.Node:
+    def create_node(
+        self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **named: Any
+    ) -> fx.Node:
         """Record a node, and what it gives in the example."""
         values = map_aggregate((args, kwargs), lambda a: self.values[a] if isinstance(a, fx.Node) else a)
         self._computing = True  # what runs for its value is not recorded

@@ -27,7 +27,9 @@ def check(chain: Chain) -> str | None:
             return "a reflection by the factor or more shows other pixels than the edge"
         if min(map(min, pad.pads)) < 0:
             return f"a negative {pad.mode} padding"
-    for (low, high), reach, factor in zip(_pads(pad, convolution), convolution.reach, resize.factors, strict=True):
+    for (low, high), reach, factor in zip(
+        _pads(pad, convolution), convolution.reach, resize.factors, strict=True
+    ):
         if low > reach or high - low >= factor:
             return f"the padding {low, high} is wider than the kernel's reach {reach}"
     return None

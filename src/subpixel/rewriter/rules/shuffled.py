@@ -21,7 +21,10 @@ def check(chain: Chain) -> str | None:
         shuffle.order == "DCR" or convolution.weight.shape[0] % (convolution.groups * prod(shuffle.factors))
     ):
         return "the shuffle mixes the groups of the convolution"
-    if any(low > reach or high > low for (low, high), reach in zip(convolution.pads, convolution.reach, strict=True)):
+    if any(
+        low > reach or high > low
+        for (low, high), reach in zip(convolution.pads, convolution.reach, strict=True)
+    ):
         return f"the padding {convolution.pads} is wider than the kernel's reach, or wider at the end"
     if _bias(convolution, shuffle) is False:
         return "the bias differs from phase to phase"
@@ -41,7 +44,9 @@ def rewrite(chain: Chain) -> dict[str, Chain]:
     ]
     geometry = axes(weight.shape[2:], shuffle.factors, padding)
     result: Chain = (Transposed(weight, _bias(convolution, shuffle), geometry, convolution.groups),)
-    crop = tuple((0, r * (high - low)) for r, (low, high) in zip(shuffle.factors, convolution.pads, strict=True))
+    crop = tuple(
+        (0, r * (high - low)) for r, (low, high) in zip(shuffle.factors, convolution.pads, strict=True)
+    )
     if any(map(any, crop)):
         result = (*result, Pad(crop))
     return {"transposed": (*result, *(layer for layer in chain if isinstance(layer, Pointwise)))}

@@ -31,9 +31,7 @@ def rewrite(chain: Chain) -> dict[str, Chain]:
     (convolution,) = chain
     assert isinstance(convolution, Convolution)
     padding = [low for low, _ in convolution.pads]
-    geometry = axes(
-        convolution.weight.shape[2:], convolution.stride, padding, dilation=convolution.dilation
-    )
+    geometry = axes(convolution.weight.shape[2:], convolution.stride, padding, dilation=convolution.dilation)
     weight = strided_to_unshuffled(convolution.weight, geometry, groups=convolution.groups)
     layer = UnshuffledConvolution(weight, convolution.bias, geometry, convolution.groups)
     return {"unshuffled": (layer,)}

@@ -46,11 +46,13 @@ def _parts(chain: Chain) -> tuple[ZeroInsertion, Convolution]:
 def _pads(chain: Chain) -> Pads:
     """The zeros on both sides of the pixels, those that the insertion adds behind the last one among them."""
     insertion, convolution = _parts(chain)
-    pads = [(low, high + behind) for (low, high), behind in zip(convolution.pads, insertion.behind, strict=True)]
+    pads = [
+        (low, high + behind) for (low, high), behind in zip(convolution.pads, insertion.behind, strict=True)
+    ]
     for layer in chain:
         if isinstance(layer, Pad):
             pads = [(a + c, b + d) for (a, b), (c, d) in zip(pads, layer.pads, strict=True)]
     return tuple(pads)
 
 
-RULE = Rule("zero insertion + convolution", r"ZeroInsertion( Pad)? Convolution", check, rewrite)
+RULE = Rule("zero insertion + convolution", r"ZeroInsertion( Pad)* Convolution", check, rewrite)

@@ -1,0 +1,75 @@
+"""Exported programs: the same search on their graph, and an exported program again."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.export import Dim, ExportedProgram
+from torch.utils._pytree import tree_unflatten
+
+from subpixel.rewriter.pytorch.graph import TracedGraph
+
+
+def unlifted(program: ExportedProgram) -> nn.Module:
+    """The program as a module; sizes are checked by the program that is made of it in the end."""
+    options = (
+        {"check_guards": False} if "check_guards" in inspect.signature(program.module).parameters else {}
+    )
+    return program.module(**options)
+
+
+def whole_graph(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[TracedGraph]:
+    """The one graph of a program, with the values of the example."""
+    assert isinstance(model, fx.GraphModule)
+    values: dict[fx.Node, Any] = {}
+
+    class Witness(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            values[n] = super().run_node(n)
+            return values[n]
+
+    Witness(model).run(*args, *kwargs.values())
+    return [TracedGraph(model, model.graph, values, "")]
+
+
+def exported(
+    program: ExportedProgram, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> ExportedProgram:
+    """The module as a program whose sizes are as free as those of the program that it comes from."""
+    return torch.export.export(model, args, kwargs, dynamic_shapes=_dynamic_shapes(program, kwargs))
+
+
+def _dynamic_shapes(program: ExportedProgram, kwargs: Mapping[str, Any]) -> Any:
+    inputs = set(program.graph_signature.user_inputs)
+    nodes = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs]
+    dims: dict[str, Any] = {}
+    specs = [_spec(program, node.meta.get("val"), dims) for node in nodes]
+    if not dims:
+        return None
+    by_position, by_name = tree_unflatten(specs, program.call_spec.in_spec)  # type: ignore[arg-type]
+    if not kwargs:
+        return by_position
+    names = list(inspect.signature(unlifted(program).forward).parameters)
+    return dict(zip(names, by_position, strict=False)) | by_name
+
+
+def _spec(program: ExportedProgram, value: Any, dims: dict[str, Any]) -> dict[int, Any] | None:
+    if not isinstance(value, torch.Tensor):
+        return None
+    free = {axis: size for axis, size in enumerate(value.shape) if isinstance(size, torch.SymInt)}
+    return {axis: _dim(program, size, dims) for axis, size in free.items()} or None
+
+
+def _dim(program: ExportedProgram, size: torch.SymInt, dims: dict[str, Any]) -> Any:
+    expression = size.node.expr
+    name = str(expression)
+    if name not in dims:
+        limits = program.range_constraints.get(expression)
+        if not expression.is_symbol or limits is None:
+            dims[name] = Dim.AUTO
+        else:
+            low, high = (int(limit) if limit.is_Integer else None for limit in (limits.lower, limits.upper))
+            dims[name] = Dim(name, min=low, max=high)
+    return dims[name]
