@@ -350,6 +350,68 @@ def evaluate(
 
 
 @app.command()
+def rewrite(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An ONNX file of opset 11 or newer.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="OUT.onnx", help="Else MODEL-rewritten.onnx beside it."),
+    ] = None,
+    *,
+    runtime: Annotated[
+        Literal["onnxruntime", "openvino"], typer.Option("--for", help="What will run the model.")
+    ] = "onnxruntime",
+    keep: Annotated[
+        Literal["faster", "all"],
+        typer.Option(help="Change what is measured to be faster, or all that has an exact LR form."),
+    ] = "faster",
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=DIMS", help="Of an input, as x=1x3x64x64; needed where it is not fixed."),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Decisions, read and written, to decide alike again.")
+    ] = None,
+    report_to: Annotated[
+        Path | None, typer.Option("--json", metavar="REPORT", help="A file for the report, as JSON.")
+    ] = None,
+    _verbose: Verbose = False,
+    _debug: Debug = False,
+) -> None:
+    """Give an ONNX model the up-samplers that are fastest on this machine; it computes what it did.
+
+    Where nothing is faster no file is written, unless --out asks for one.
+
+    Example: subpixel rewrite decoder.onnx --shape latent=1x4x64x64
+
+    Example: subpixel rewrite detector.onnx --for openvino --out faster.onnx --json report.json
+    """
+    from subpixel.files import replacing
+    from subpixel.rewriter import rewrite as rewrite_model
+    from subpixel.rewriter.onnx.examples import random_feeds
+    from subpixel.rewriter.onnx.files import load, save
+
+    original = load(model)
+    with blaming("--shape"):
+        example = random_feeds(original, dict(map(_shape, shape or ())), seed=0)
+    result, report = rewrite_model(original, example, keep=keep, runtime=runtime, cache=cache)
+    print(report)
+    if report_to is not None:
+        with replacing(report_to) as temporary:
+            temporary.write_text(report.json())
+    if out is not None or report.changed:
+        destination = out or model.with_name(f"{model.stem}-rewritten{model.suffix}")
+        save(result, destination)
+        print(destination if report.changed else f"{destination}: equal to {model}")
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, sizes = text.rpartition("=")
+    if not name or not re.fullmatch(r"[1-9]\d{0,8}(x[1-9]\d{0,8})*", sizes):
+        raise ValueError(f"it must be like x=1x3x64x64; got {text!r}.")
+    return name, tuple(map(int, sizes.split("x")))
+
+
+@app.command()
 def train(
     model: Annotated[Literal["espcn"], typer.Argument(help="What to train.")],
     data: Annotated[

@@ -27,8 +27,7 @@ def rewrite_onnx(
     else:
         original = checked(model.clone()) if isinstance(model, ir.Model) else from_proto(model)
     example = feeds(original, example_inputs, settings.seed)
-    target: Target[ir.Model] = OnnxTarget(original, example, find(runtime), settings.seed)
-    decided: tuple[ir.Model | None, Report] = decide(target, settings, cache)
-    rewritten, report = decided
+    target: Target[Any] = OnnxTarget(original, example, find(runtime), settings.seed)
+    rewritten, report = decide(target, settings, cache)
     result = original if rewritten is None else rewritten
     return (result if isinstance(model, ir.Model) else ir.to_proto(result)), report
