@@ -1,7 +1,7 @@
 """Nearest resize, pointwise functions, padding, convolution = pointwise functions, transposed convolution.
 
-What treats each pixel alike commutes with a resize that repeats pixels, so it moves to LR space too. Reflection
-by less than the factor repeats the edge, as replication does, and so does replication in LR space.
+What treats each pixel alike commutes with a resize that repeats pixels, so it moves to LR space too.
+Reflection by less than the factor repeats the edge, as replication does, and so does replication in LR space.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from subpixel.geometry import axes
 from subpixel.kernels import resize_conv_to_transposed
 from subpixel.rewriter.layers import Chain, Convolution, Pad, Pads, Pointwise, Resize, Transposed
 from subpixel.rewriter.rules import Rule
-from subpixel.rewriter.rules.transposed import forms
+from subpixel.rewriter.rules.transposed import cropped_then_padded, forms
 
 
 def check(chain: Chain) -> str | None:
@@ -27,6 +27,8 @@ def check(chain: Chain) -> str | None:
             return "a reflection by the factor or more shows other pixels than the edge"
         if min(map(min, pad.pads)) < 0:
             return f"a negative {pad.mode} padding"
+    if pad is not None and cropped_then_padded(pad, convolution):
+        return f"it is cropped, {pad.pads}, and padded again"
     for (low, high), reach, factor in zip(
         _pads(pad, convolution), convolution.reach, resize.factors, strict=True
     ):

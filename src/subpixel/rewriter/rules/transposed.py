@@ -43,11 +43,17 @@ def lr_form(layer: Transposed, form: Form) -> Chain:
 
 
 def forms(chain: Chain) -> dict[str, Chain]:
-    """The forms of a chain whose last transposed convolution may be computed in LR space, itself among them."""
+    """A chain as it is, and with its last transposed convolution in LR space."""
     index = max(i for i, layer in enumerate(chain) if isinstance(layer, Transposed))
     before, after = chain[:index], chain[index + 1 :]
     others = {form: (*before, *lr, *after) for form, lr in rewrite(chain[index : index + 1]).items()}
     return {"transposed": chain} | others
+
+
+def cropped_then_padded(pad: Pad, convolution: Convolution) -> bool:
+    """Whether zeros take the place of cropped pixels, so that the two paddings do not add up to one."""
+    pairs = zip(pad.pads, convolution.pads, strict=True)
+    return any(first < 0 < second for pair in pairs for first, second in zip(*pair, strict=True))
 
 
 def _crop(axis: Axis, form: Form) -> tuple[int, int]:

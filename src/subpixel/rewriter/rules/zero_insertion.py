@@ -4,7 +4,7 @@ from subpixel.geometry import axes
 from subpixel.kernels import sub_pixel_to_transposed
 from subpixel.rewriter.layers import Chain, Convolution, Pad, Pads, Transposed, ZeroInsertion
 from subpixel.rewriter.rules import Rule
-from subpixel.rewriter.rules.transposed import forms
+from subpixel.rewriter.rules.transposed import cropped_then_padded, forms
 
 
 def check(chain: Chain) -> str | None:
@@ -12,6 +12,8 @@ def check(chain: Chain) -> str | None:
     insertion, convolution = _parts(chain)
     if any(isinstance(layer, Pad) and layer.mode != "zeros" for layer in chain):
         return "the inserted zeros are not padded by zeros"
+    if any(isinstance(layer, Pad) and cropped_then_padded(layer, convolution) for layer in chain):
+        return "it is cropped and padded again"
     if set(convolution.stride) != {1}:
         return f"the convolution behind the zeros has stride {convolution.stride}"
     axes_ = zip(_pads(chain), convolution.reach, insertion.factors, convolution.dilation, strict=True)

@@ -1,0 +1,36 @@
+"""An interpolation equals replicate padding, a depthwise LR convolution and a shuffle."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rewriting import SEEDS, SIZES, WRONG, assert_forms_equal, caught, noise
+
+from subpixel.rewriter.layers import Resize
+from subpixel.rewriter.rules.interpolation import RULE
+
+MODES = [("linear", 1), ("linear", 2), ("linear", 3), ("cubic", 2)]  # those that PyTorch has
+
+
+@given(case=st.sampled_from(MODES), factor=st.integers(1, 5), sizes=st.data(), seed=SEEDS)
+def test_the_form_equals_the_interpolation(case: Any, factor: int, sizes: st.DataObject, seed: int) -> None:
+    """Any integer factor, size and number of channels, borders included."""
+    mode, ndim = case
+    shape = sizes.draw(st.tuples(*[st.integers(1, 3)] * 2, *[st.integers(1, SIZES[ndim])] * ndim))
+    assert_forms_equal(RULE, (Resize(mode, (factor,) * ndim, shape[1]),), noise(shape, seed))
+
+
+def test_factors_that_differ_are_refused() -> None:
+    assert RULE.check((Resize("linear", (2, 3), 4),)) == "its factors differ, (2, 3)"
+
+
+def test_a_nearest_resize_is_passed_over() -> None:
+    """It only copies: nothing multiplies faster."""
+    assert not RULE.matches((Resize("nearest", (2, 2), 4),))
+
+
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+@pytest.mark.parametrize("wrong", sorted({*WRONG} - {"no bias", "two phases swapped"}))
+def test_a_wrong_form_is_caught(wrong: str, mode: Any) -> None:
+    assert caught(RULE, (Resize(mode, (2, 2), 3),), noise((1, 3, 4, 3)), wrong)
