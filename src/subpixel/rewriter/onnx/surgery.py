@@ -99,7 +99,7 @@ def lowered(graph: OnnxGraph, site: Site[ir.Node], form: str, prefix: str) -> Lo
 
 def install(model: ir.Model, graph: OnnxGraph, choices: Choices) -> ir.Model:
     """A copy of the model with these forms put in; what nobody reads any more is left out."""
-    copy = model.clone()
+    copy = _of_ir_version_4(model.clone())
     values = ir.convenience.create_value_mapping(copy.graph, include_subgraphs=False)
     names = [
         value.name or ""
@@ -117,6 +117,16 @@ def install(model: ir.Model, graph: OnnxGraph, choices: Choices) -> ir.Model:
         names.append(f"{prefix}/")
     _drop(copy, touched)
     return copy
+
+
+def _of_ir_version_4(model: ir.Model) -> ir.Model:
+    """From there on initializers that callers cannot replace are not listed among the inputs."""
+    if model.ir_version < 4:
+        model.ir_version = 4
+        required = [value for value in model.graph.inputs if not value.is_initializer()]
+        model.graph.inputs.clear()
+        model.graph.inputs.extend(required)
+    return model
 
 
 def _replace(graph: ir.Graph, old: ir.Value, lowering: Lowering, values: dict[str, ir.Value]) -> None:

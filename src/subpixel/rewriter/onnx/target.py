@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from subpixel.rewriter.decide import KEPT, Choices, Mismatch
+from subpixel.rewriter.decide import KEPT, Choices, MismatchError
 from subpixel.rewriter.layers import Chain, Layer, Shape, UnshuffledConvolution, converted
 from subpixel.rewriter.onnx.examples import Feeds, other_feeds, random_feeds
 from subpixel.rewriter.onnx.graph import OnnxGraph
@@ -105,7 +105,9 @@ class OnnxTarget:
                 continue
             found.append(relative(compute(changed, x), expected))
         if len(found) < 2:
-            raise Mismatch(f"{site.path} must be proven at two sizes at least; got {len(found)} of {SIZES}.")
+            raise MismatchError(
+                f"{site.path} must be proven at two sizes at least; got {len(found)} of {SIZES}."
+            )
         return max(found)
 
     def rewritten(self, choices: Choices) -> ir.Model:

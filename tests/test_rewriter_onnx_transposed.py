@@ -1,0 +1,234 @@
+"""Transposed convolutions in ONNX models: every form equals the node in ONNX Runtime, or why it is kept."""
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from cases import Case, cases
+from hypothesis import HealthCheck, assume, given, settings
+from onnx_models import (
+    Maker,
+    assert_all_forms_equal,
+    assert_equal_models,
+    model,
+    noise,
+    operators,
+    run,
+    target,
+)
+
+from subpixel.kernels import crd_to_dcr
+from subpixel.rewriter import MismatchError, rewrite
+from subpixel.rewriter.onnx.lower import Lowering
+
+
+def node(case: Case) -> ir.Model:
+    weight = case.weight.numpy().astype(np.float32)
+    bias = None if case.bias is None else case.bias.numpy().astype(np.float32)
+    options: dict[str, Any] = {
+        "strides": case.strides,
+        "pads": [axis.padding for axis in case.geometry] * 2,
+        "output_padding": [axis.output_padding for axis in case.geometry],
+        "dilations": [axis.dilation for axis in case.geometry],
+        "group": case.groups,
+    }
+    dims = ["n", weight.shape[0], *"dhw"[: len(case.sizes)]]
+    return model(lambda op, x: op("ConvTranspose", x, weight, bias, **options), dims)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.filter_too_much])
+@given(cases())
+def test_forms_equal_the_node(case: Case) -> None:
+    """1-D, 2-D and 3-D, groups, dilation, uneven axes: float32 within 1e-5, at sizes left symbolic."""
+    assume(all(axis.output_padding < axis.stride for axis in case.geometry))  # as ONNX Runtime wants it
+    x = case.x.numpy().astype(np.float32)
+    x = x if case.batch else x[None]
+    larger = noise(3, x.shape[1], *(size + 2 for size in case.sizes))
+    forms = assert_all_forms_equal(node(case), x, larger)
+    assert forms >= ({"compact", "split"} if max(case.strides) > 1 else {"compact"})
+
+
+def upsampler(**options: Any) -> ir.Model:
+    """Kernel (4, 3), stride (2, 3), at symbolic sizes."""
+    return model(
+        lambda op, x: op("ConvTranspose", x, noise(2, 3, 4, 3), strides=[2, 3], **options), [1, 2, "h", "w"]
+    )
+
+
+@pytest.mark.parametrize("opset", [11, 13, 18, 22, 24])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"pads": [0, 0, 1, 1]},
+        {"pads": [1, 1, 0, 0]},
+        {"pads": [2, 0, 1, 1], "output_padding": [1, 1]},
+        {"pads": [0, 1, 3, 0]},
+        {"auto_pad": "VALID"},
+        {"auto_pad": "SAME_UPPER"},
+        {"auto_pad": "SAME_LOWER"},
+    ],
+    ids=str,
+)
+def test_padding_is_resolved(options: dict[str, Any], opset: int) -> None:
+    """Uneven and automatic padding mean what they mean to ONNX Runtime."""
+    made = upsampler(**options)
+    made.graph.opset_imports[""] = opset
+    assert assert_all_forms_equal(made, noise(1, 2, 5, 6)) >= {"compact", "split"}
+
+
+def test_output_shape_is_resolved_where_runtimes_agree() -> None:
+    """A fixed input and an even crop leave one meaning."""
+    made = model(
+        lambda op, x: op("ConvTranspose", x, noise(2, 3, 4, 4), strides=[2, 2], output_shape=[10, 12]),
+        [1, 2, 5, 6],
+    )
+    assert assert_all_forms_equal(made, noise(1, 2, 5, 6)) == {"aligned", "compact", "split"}
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"output_shape": [10, 12]}, "its output_shape is fixed"),
+        ({"auto_pad": "SAME_UPPER", "output_padding": [1, 0]}, "runtimes disagree on auto_pad=SAME_UPPER"),
+    ],
+)
+def test_ambiguous_padding_is_refused(options: dict[str, Any], reason: str) -> None:
+    """What is no one thing stays as it is, and the report says why."""
+    (site,) = target(upsampler(**options), noise(1, 2, 5, 4)).sites()
+    assert site.reason is not None
+    assert reason in site.reason
+
+
+def test_an_odd_crop_by_output_shape_is_refused() -> None:
+    """Runtimes put the odd pixel on different sides."""
+    made = model(
+        lambda op, x: op("ConvTranspose", x, noise(1, 1, 3), strides=[2], output_shape=[8]), [1, 1, 4]
+    )
+    (site,) = target(made, noise(1, 1, 4)).sites()
+    assert site.reason == "runtimes disagree on which side its output_shape crops"
+
+
+def test_weights_may_be_constant_nodes() -> None:
+    """A Constant node is as good as an initializer."""
+
+    def build(op: Maker, x: ir.Value) -> ir.Value:
+        weight = op("Constant", value=ir.tensor(noise(2, 3, 2, 2)))
+        return op("ConvTranspose", x, weight, strides=[2, 2])
+
+    made = model(build, [1, 2, "h", "w"])
+    assert assert_all_forms_equal(made, noise(1, 2, 3, 3)) == {"compact", "split"}
+
+
+def test_computed_weights_are_refused() -> None:
+    """What is known only at run time cannot be mapped before."""
+
+    def build(op: Maker, x: ir.Value) -> ir.Value:
+        return op("ConvTranspose", x, op("Abs", noise(2, 3, 2, 2)), strides=[2, 2])
+
+    (site,) = target(model(build, [1, 2, "h", "w"]), noise(1, 2, 3, 3)).sites()
+    assert site.reason == "its weight is computed at run time"
+
+
+@pytest.mark.parametrize(("ir_version", "constant"), [(3, True), (10, False)])
+def test_initializers_among_the_inputs(ir_version: int, constant: bool) -> None:
+    """Callers may replace them from IR version 4 on; before, all were listed there."""
+    made = model(
+        lambda op, x: op("ConvTranspose", x, noise(2, 3, 2, 2), strides=[2, 2]), [1, 2, "h", "w"], opset=11
+    )
+    made.ir_version = ir_version
+    made.graph.inputs.extend(made.graph.initializers.values())
+    (site,) = target(made, noise(1, 2, 3, 3)).sites()
+    assert (site.reason is None) is constant
+    if constant:
+        assert_all_forms_equal(made, noise(1, 2, 3, 3))
+
+
+def test_shared_weights_stay_for_the_others() -> None:
+    """One of two layers with the same weights may change alone."""
+
+    def build(op: Maker, x: ir.Value) -> ir.Value:
+        weight = op.array(noise(2, 2, 4, 4))
+        return op("ConvTranspose", op("ConvTranspose", x, weight, strides=[2, 2]), weight, strides=[2, 2])
+
+    made, x = model(build, [1, 2, "h", "w"]), noise(1, 2, 3, 4)
+    proven = target(made, x)
+    first, second = proven.sites()
+    for choices in ({first: "split"}, {second: "split"}, {first: "compact", second: "split"}):
+        assert_equal_models(made, proven.rewritten(choices), x)
+
+
+def test_the_original_is_left_as_it_is() -> None:
+    """The model that came has its nodes, names and weights afterwards."""
+    made = upsampler()
+    before = ir.to_proto(made).SerializeToString()
+    changed, report = rewrite(made, noise(1, 2, 5, 6), keep="all", seconds=0.01)
+    assert ir.to_proto(made).SerializeToString() == before
+    assert report.changed
+    assert isinstance(changed, ir.Model)
+    assert "ConvTranspose" not in operators(changed)
+    assert len(changed.graph.initializers) == len(
+        [v for v in changed.graph.initializers.values() if v.uses()]
+    )
+
+
+def test_a_graph_output_keeps_its_name() -> None:
+    """Between two sites too, where a caller reads it."""
+
+    def build(op: Maker, x: ir.Value) -> list[ir.Value]:
+        first = op("ConvTranspose", x, noise(2, 2, 2, 2), strides=[2, 2])
+        return [op("ConvTranspose", first, noise(2, 2, 3, 3), strides=[2, 2]), first]
+
+    made, x = model(build, [1, 2, "h", "w"]), noise(1, 2, 3, 4)
+    changed, _ = rewrite(made, x, keep="all", seconds=0.01)
+    assert operators(changed).count("ConvTranspose") == 0
+    assert_equal_models(made, changed, x, noise(1, 2, 6, 3))
+
+
+def test_a_wrong_shuffle_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes that swap the phases are an error that names the site, never a model."""
+    right = Lowering._shuffle
+    monkeypatch.setattr(
+        Lowering, "_shuffle", lambda self, x, channels, factors, _: right(self, x, channels, factors, "DCR")
+    )
+    made = model(lambda op, x: op("ConvTranspose", x, noise(2, 3, 4, 4), strides=[2, 2]), [1, 2, "h", "w"])
+    made.graph[0].name = "decoder/up"
+    with pytest.raises(MismatchError, match=r"decoder/up must not change; as \w+ the model differs"):
+        rewrite(made, noise(1, 2, 5, 6), keep="all", seconds=0.01, cache=None)
+
+
+def test_a_wrong_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Phases in the wrong order differ in float64, before any model is made."""
+    rules: Any = "subpixel.rewriter.rules.transposed.transposed_to_lr"
+    made = upsampler()
+    site = target(made, noise(1, 2, 5, 6)).sites()[0]
+    assert site.rule is not None
+    right = target(made, noise(1, 2, 5, 6)).difference(site, "compact")
+    import subpixel.rewriter.rules.transposed as rule  # noqa: PLC0415
+
+    exact = rule.transposed_to_lr
+    monkeypatch.setattr(
+        rules, lambda weight, *args, **options: crd_to_dcr(exact(weight, *args, **options), 6)
+    )
+    assert right < 1e-12
+    assert target(made, noise(1, 2, 5, 6)).difference(site, "compact") > 0.1
+
+
+def test_what_runtimes_refuse_is_one_error() -> None:
+    """A weight of another type than the pixels."""
+    made = model(lambda op, x: op("ConvTranspose", x, noise(2, 3, 2, 2, dtype=np.float64)), [1, 2, "h", "w"])
+    with pytest.raises(ValueError, match=r"the model must run on ONNX Runtime .*; it says: "):
+        rewrite(made, noise(1, 2, 3, 3))
+
+
+def test_run_is_not_vacuous() -> None:
+    """The comparison of these tests sees one wrong weight."""
+    made, other = upsampler(), upsampler()
+    wrong = next(iter(other.graph.initializers.values()))
+    array = wrong.const_value.numpy().copy()
+    array[0, 0, 0, 0] += 1e-2
+    wrong.const_value = ir.tensor(array)
+    x = noise(1, 2, 5, 6)
+    assert not np.array_equal(run(made, {"x": x})[0], run(other, {"x": x})[0])
+    with pytest.raises(AssertionError):
+        assert_equal_models(made, other, x)
