@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from subpixel.rewriter.decide import Cache, Keep, Mismatch, Settings
+from subpixel.rewriter.decide import Cache, Keep, MismatchError, Settings
 from subpixel.rewriter.report import Record, Report
 
-__all__ = ["Mismatch", "Record", "Report", "rewrite"]
+__all__ = ["MismatchError", "Record", "Report", "rewrite"]
 
 
 def rewrite(
@@ -26,8 +26,8 @@ def rewrite(
     run beside the original in float64, at more than one size, and in the model's own precision.
 
     Args:
-        model: a `torch.nn.Module` in eval mode, a `torch.export.ExportedProgram`, an ONNX `ModelProto`, or the
-            path of an ONNX file. It is left as it is.
+        model: a `torch.nn.Module` in eval mode, a `torch.export.ExportedProgram`, an ONNX `ModelProto`, or
+            the path of an ONNX file. It is left as it is.
         example_inputs: a tensor or the tuple of the model's arguments; for ONNX a dict of arrays by name, or
             None where all sizes are fixed.
         keep: "faster", or "all" to change every site that has an exact LR form, for machines without
@@ -41,15 +41,16 @@ def rewrite(
         The model, of the type that came (a path gives a `ModelProto`), and the report.
 
     Raises:
-        Mismatch: a rewritten site or model does not equal the original.
+        MismatchError: a rewritten site or model does not equal the original.
         TypeError: no such kind of model.
         ValueError: arguments or a file that cannot be.
         ModuleNotFoundError: the package for such models is not installed.
 
     Example:
         >>> import torch
-        >>> model = torch.nn.Sequential(torch.nn.Upsample(scale_factor=2), torch.nn.Conv2d(64, 64, 3, padding=1))
-        >>> faster, report = rewrite(model.eval(), torch.zeros(1, 64, 32, 32), seconds=0.1)
+        >>> layers = torch.nn.Upsample(scale_factor=2), torch.nn.Conv2d(64, 64, 3, padding=1)
+        >>> model = torch.nn.Sequential(*layers).eval()
+        >>> faster, report = rewrite(model, torch.zeros(1, 64, 32, 32), seconds=0.1)
         >>> [record.was for record in report.sites]
         ['nearest resize + convolution']
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal, Protocol, TypeVar
 
 from subpixel.files import replacing
@@ -19,10 +20,11 @@ from subpixel.rewriter.layers import (
 )
 from subpixel.rewriter.report import Record, Report
 from subpixel.rewriter.sites import Site
-from subpixel.rewriter.timing import Run, Times, gain, median, race
+from subpixel.rewriter.timing import Run, Times, gain, race
 
 Keep = Literal["faster", "all"]
 KEPT = "kept"
+REWRITTEN = "rewritten"
 ORIGINAL = "original"  # where only the memory format changes
 IN_LR_SPACE = (Convolution, Split, UnshuffledConvolution, Shuffle, Pad, Pointwise)
 WORTH = 1.03  # times faster; what gains less stays as it is
@@ -32,7 +34,7 @@ ModelT = TypeVar("ModelT")
 Choices = Mapping[Site[Any], str]  # the form by site; a site that is missing is kept
 
 
-class Mismatch(RuntimeError):
+class MismatchError(RuntimeError):
     """A rewritten site or model does not compute what the original did."""
 
 
@@ -131,7 +133,7 @@ def decide(target: Target[ModelT], settings: Settings, cache: Cache) -> tuple[Mo
         The model, or None where nothing changes; and the report.
 
     Raises:
-        Mismatch: a form or the whole differs from the original; the message names the site.
+        MismatchError: a form or the whole differs from the original; the message names the site.
     """
     records: dict[Site[Any], Record] = {}
     for site in target.sites():
@@ -140,7 +142,9 @@ def decide(target: Target[ModelT], settings: Settings, cache: Cache) -> tuple[Mo
     choices = {site: record.became for site, record in records.items() if record.changed}
     for site, form in choices.items():
         if (error := target.difference(site, form)) > EXACT:
-            raise Mismatch(f"{site.path} must not change; as {form} it differs by {error:.1e} in float64.")
+            raise MismatchError(
+                f"{site.path} must not change; as {form} it differs by {error:.1e} in float64."
+            )
     if not choices:
         return None, Report(target.runtime, tuple(records.values()), None, (None, None), target.notes)
     model = target.rewritten(choices)
@@ -226,9 +230,9 @@ def _require_equal(target: Target[ModelT], choices: Choices, errors: tuple[float
     for site, form in choices.items():
         alone = {site: form}
         if not _equal(target, found := target.differences(target.rewritten(alone), alone)):
-            raise Mismatch(f"{site.path} must not change; as {form} the model differs by {found}.")
+            raise MismatchError(f"{site.path} must not change; as {form} the model differs by {found}.")
     paths = ", ".join(site.path for site in choices)
-    raise Mismatch(
+    raise MismatchError(
         f"the rewritten model must equal the original; with {paths} changed it differs by {errors}."
     )
 

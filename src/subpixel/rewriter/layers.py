@@ -197,7 +197,7 @@ class UnshuffledConvolution(Layer):
 
 @dataclass(frozen=True, eq=False)
 class Shuffle(Layer):
-    """A periodic shuffle: channel c * prod(r) + f (CRD), or f * c_out + c (DCR), becomes phase f of channel c."""
+    """A periodic shuffle: channel c * prod(r) + f (CRD), or f * c_out + c (DCR), becomes phase f of c."""
 
     factors: tuple[int, ...]
     order: Order = "CRD"

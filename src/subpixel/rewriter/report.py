@@ -43,8 +43,8 @@ class Report:
         runtime: what was timed, with its version, threads and processor.
         sites: a record each, in the order of the network.
         milliseconds: medians (before, after) of the whole model, or None where nothing was changed.
-        error: the largest difference, relative to the largest output: (float64, own precision); a part is None
-            where it was not computed.
+        error: the largest difference, relative to the largest output: (float64, own precision); None where
+            it was not computed.
         notes: what the reader should know.
     """
 

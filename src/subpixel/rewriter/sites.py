@@ -25,6 +25,7 @@ RULES = (
     strided.RULE,
 )
 UP_SAMPLERS = (Transposed, Resize, Shuffle, ZeroInsertion, Opaque)
+NAMES = {Resize: "resize", Shuffle: "shuffle", ZeroInsertion: "zero insertion"}
 LONGEST = 8  # nodes in a row
 
 NodeT = TypeVar("NodeT")

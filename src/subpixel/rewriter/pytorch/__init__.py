@@ -3,8 +3,6 @@
 from subpixel.extras import needing
 
 with needing("torch"):
-    import torch as _  # the rest of this package needs it
-
-from subpixel.rewriter.pytorch.target import rewrite_pytorch
+    from subpixel.rewriter.pytorch.target import rewrite_pytorch
 
 __all__ = ["rewrite_pytorch"]

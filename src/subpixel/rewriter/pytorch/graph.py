@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import torch
 from torch import Tensor, fx, nn
+from torch._ops import OpOverload
 
 from subpixel.geometry import axes
 from subpixel.kernels import Interpolation
@@ -153,20 +154,15 @@ def _call(node: fx.Node) -> tuple[str, Arguments]:
     """The name of a function without its overload, and its arguments by name."""
     target: Any = node.target
     if node.op == "call_method":
-        return str(target), dict(enumerate(node.args)) | dict(node.kwargs)  # type: ignore[arg-type]
-    if not isinstance(target, torch._ops.OpOverload):
-        named = (
-            getattr(torch.ops.aten, target.__name__, None)
-            if isinstance(target, BuiltinFunctionType)
-            else None
-        )
-        if named is None:
-            return target.__name__, _bound(target, node)
-        target = getattr(named, named.overloads()[0])
-    names = [argument.name for argument in target._schema.arguments]
-    return target._schema.name.partition("::")[2], dict(zip(names, node.args, strict=False)) | dict(
-        node.kwargs
-    )
+        return str(target), {str(index): value for index, value in enumerate(node.args)} | node.kwargs
+    if isinstance(target, BuiltinFunctionType) and hasattr(torch.ops.aten, target.__name__):
+        overloads = getattr(torch.ops.aten, target.__name__)
+        target = getattr(overloads, overloads.overloads()[0])
+    if not isinstance(target, OpOverload):
+        return target.__name__, _bound(target, node)
+    schema = target._schema  # noqa: SLF001 (the only place that has the names of the arguments)
+    names = [argument.name for argument in schema.arguments]
+    return schema.name.partition("::")[2], dict(zip(names, node.args, strict=False)) | node.kwargs
 
 
 def _bound(function: Callable[..., Any], node: fx.Node) -> Arguments:
@@ -189,7 +185,7 @@ def _read_module(module: nn.Module, x: Tensor, node: fx.Node) -> Chain:
 
 def _convolution_module(module: Any, x: Tensor, _node: fx.Node) -> Chain:
     options = {name: getattr(module, name) for name in ("weight", "bias", "stride", "dilation", "groups")}
-    pads = _pairs(module._reversed_padding_repeated_twice)  # where "same" is resolved
+    pads = _pairs(vars(module)["_reversed_padding_repeated_twice"])  # where "same" is resolved
     if module.padding_mode == "zeros":
         return _convolution(options | {"padding": pads}, x, _node)
     if module.padding_mode not in get_args(PadMode):
@@ -274,8 +270,8 @@ def _pad_module(module: Any, x: Tensor, node: fx.Node) -> Chain:
 
 
 def _pad(arguments: Arguments, x: Tensor, _node: fx.Node) -> Chain:
-    mode, flat, ndim = arguments.get("mode", "constant"), list(arguments["pad"]), x.ndim - 2
-    mode = "zeros" if mode == "constant" else mode
+    mode: Any = {"constant": "zeros"}.get(name := arguments.get("mode", "constant"), name)
+    flat, ndim = list(arguments["pad"]), x.ndim - 2
     if mode not in get_args(PadMode) or arguments.get("value") or len(flat) > 2 * ndim:
         return ()
     return (Pad(_pairs([*flat, *[0] * (2 * ndim - len(flat))]), mode),)
@@ -356,10 +352,14 @@ UP_SAMPLERS = {
     name for name, reader in READERS.items() if reader in (_transposed, _upsample, _resize, _shuffle)
 }
 POINTWISE_NAMES = {
-    "celu", "clamp", "clip", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu",
-    "relu6", "relu_", "leaky_relu_", "hardtanh_", "selu", "sigmoid", "silu", "silu_", "softplus", "tanh",
+    "celu", "clamp", "clip", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "leaky_relu",
+    "leaky_relu_", "mish", "relu", "relu6", "relu_", "selu", "sigmoid", "silu", "silu_", "softplus", "tanh",
 }  # fmt: skip
 
+POINTWISE_MODULES = (
+    nn.CELU, nn.ELU, nn.GELU, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Identity, nn.LeakyReLU, nn.Mish,
+    nn.ReLU, nn.ReLU6, nn.SELU, nn.Sigmoid, nn.SiLU, nn.Softplus, nn.Tanh,
+)  # fmt: skip
 MODULES: dict[type[nn.Module], Reader] = {
     **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution_module),
     **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _transposed_module),
@@ -368,27 +368,7 @@ MODULES: dict[type[nn.Module], Reader] = {
     **dict.fromkeys((nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d), _pad_module),
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), _norm_module),
     **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout), _dropout_module),
-    **dict.fromkeys(
-        (
-            nn.CELU,
-            nn.ELU,
-            nn.GELU,
-            nn.Hardsigmoid,
-            nn.Hardswish,
-            nn.Hardtanh,
-            nn.Identity,
-            nn.LeakyReLU,
-            nn.Mish,
-            nn.ReLU,
-            nn.ReLU6,
-            nn.SELU,
-            nn.Sigmoid,
-            nn.SiLU,
-            nn.Softplus,
-            nn.Tanh,
-        ),
-        _pointwise_module,
-    ),  # fmt: skip
+    **dict.fromkeys(POINTWISE_MODULES, _pointwise_module),
     nn.PReLU: _prelu_module,
     nn.Upsample: _resize_module,
     nn.PixelShuffle: _shuffle_module,

@@ -1,6 +1,6 @@
 """Chains as modules: PyTorch's own layers wherever there is one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,8 @@ from subpixel.rewriter.layers import (
     ZeroInsertion,
 )
 
-CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
 
 class Padding(nn.Module):
@@ -77,11 +77,13 @@ class UnshuffledConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Give what the strided convolution gives."""
         layer = UnshuffledConvolution(self.weight, self.bias, self.geometry, self.groups)
-        *front, convolution = layer.lower(x.shape[2:])
-        for step in front:
-            x = pad(x, step.pads) if isinstance(step, Pad) else periodic_unshuffle(x, step.factors)  # type: ignore[attr-defined]
         operator = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[len(self.geometry)]
-        return operator(pad(x, convolution.pads), self.weight, self.bias, groups=self.groups)  # type: ignore[attr-defined]
+        for step in layer.lower(x.shape[2:]):
+            if isinstance(step, Pad | Convolution):
+                x = pad(x, step.pads)
+            if isinstance(step, Unshuffle):
+                x = periodic_unshuffle(x, step.factors)
+        return operator(x, self.weight, self.bias, groups=self.groups)
 
 
 class ZeroInsert(nn.Module):
@@ -94,7 +96,8 @@ class ZeroInsert(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Give (batch, c, *m)."""
         result = x.new_zeros(self.layer.output_shape(tuple(x.shape)))
-        result[(..., *(slice(None, None, factor) for factor in self.layer.factors))] = x
+        originals: Any = (..., *(slice(None, None, factor) for factor in self.layer.factors))
+        result[originals] = x
         return result
 
 
@@ -126,43 +129,23 @@ def lower(chain: Sequence[Layer], like: Tensor, formats: Formats) -> nn.Module:
         formats: the memory formats of the input, to compute in, and of the result.
     """
     given, inner, result = formats
-    modules = [module for layer in chain for module in _modules(layer)]
+    modules = [module for layer in chain for module in MAKERS[type(layer)](layer)]
     if given != inner:
         modules = [ToMemoryFormat(inner), *modules]
     if inner != result or isinstance(chain[-1], Pad):  # a crop leaves gaps
         modules = [*modules, ToMemoryFormat(result)]
     row = nn.Sequential(*modules).to(device=like.device, dtype=like.dtype).eval()
     if inner in CHANNELS_LAST.values():
-        row = row.to(memory_format=inner)
+        for weight in row.parameters():
+            if weight.ndim in CHANNELS_LAST and CHANNELS_LAST[weight.ndim] == inner:
+                weight.data = weight.data.contiguous(memory_format=inner)
     return row if len(row) > 1 else row[0]
-
-
-def _modules(layer: Layer) -> list[nn.Module]:
-    if isinstance(layer, Convolution):
-        return _convolution(layer)
-    if isinstance(layer, Transposed):
-        return [_transposed(layer)]
-    if isinstance(layer, Split):
-        return [SplitConvTranspose(layer.phases, layer.bias, layer.geometry, layer.groups)]
-    if isinstance(layer, UnshuffledConvolution):
-        return [UnshuffledConv(layer)]
-    if isinstance(layer, Pad):
-        return [Padding(layer.pads, layer.mode)] if any(map(any, layer.pads)) else []
-    if isinstance(layer, Shuffle):
-        assert layer.order == "CRD"  # PyTorch has no other
-        return [PeriodicShuffle(layer.factors)]
-    if isinstance(layer, Unshuffle):
-        return [PeriodicUnshuffle(layer.factors)]
-    if isinstance(layer, ZeroInsertion):
-        return [ZeroInsert(layer)]
-    assert isinstance(layer, Resize), layer
-    return [_resize(layer)]
 
 
 def _convolution(layer: Convolution) -> list[nn.Module]:
     even = all(low == high >= 0 for low, high in layer.pads)
-    weight = _tensor(layer.weight)
-    module = CONVOLUTIONS[len(layer.pads)](
+    weight, kind = _tensor(layer.weight), CONVOLUTIONS[len(layer.pads)]
+    module = kind(
         weight.shape[1] * layer.groups,
         weight.shape[0],
         tuple(weight.shape[2:]),
@@ -177,33 +160,43 @@ def _convolution(layer: Convolution) -> list[nn.Module]:
     return [module] if even else [Padding(layer.pads, "zeros"), module]
 
 
-def _transposed(layer: Transposed) -> nn.Module:
-    columns = [
-        [getattr(axis, name) for axis in layer.geometry] for name in ("stride", "padding", "output_padding")
-    ]
-    weight = _tensor(layer.weight)
-    module = TRANSPOSED[len(layer.geometry)](
-        weight.shape[0],
-        weight.shape[1] * layer.groups,
-        tuple(weight.shape[2:]),
-        *map(tuple, columns),
-        groups=layer.groups,
-        bias=layer.bias is not None,
-        dilation=tuple(axis.dilation for axis in layer.geometry),
-        device="meta",
-    )
+def _transposed(layer: Transposed) -> list[nn.Module]:
+    names = ("stride", "padding", "output_padding", "dilation")
+    options: Any = {name: tuple(getattr(axis, name) for axis in layer.geometry) for name in names}
+    weight, kind = _tensor(layer.weight), TRANSPOSED[len(layer.geometry)]
+    channels = weight.shape[0], weight.shape[1] * layer.groups
+    size, bias = tuple(weight.shape[2:]), layer.bias is not None
+    module = kind(*channels, size, groups=layer.groups, bias=bias, device="meta", **options)
     _fill(module, weight, layer.bias)
-    return module
+    return [module]
 
 
-def _resize(layer: Resize) -> nn.Module:
-    mode = {
-        1: ("nearest", "linear", ""),
-        2: ("nearest", "bilinear", "bicubic"),
-        3: ("nearest", "trilinear", ""),
-    }
-    name = mode[len(layer.factors)][("nearest", "linear", "cubic").index(layer.mode)]
-    return nn.Upsample(scale_factor=tuple(map(float, layer.factors)), mode=name)
+def _pad(layer: Pad) -> list[nn.Module]:
+    return [Padding(layer.pads, layer.mode)] if any(map(any, layer.pads)) else []
+
+
+def _shuffle(layer: Shuffle) -> list[nn.Module]:
+    assert layer.order == "CRD"  # PyTorch has no other
+    return [PeriodicShuffle(layer.factors)]
+
+
+def _resize(layer: Resize) -> list[nn.Module]:
+    linear = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(layer.factors)]
+    mode = {"nearest": "nearest", "linear": linear, "cubic": "bicubic"}[layer.mode]
+    return [nn.Upsample(scale_factor=tuple(map(float, layer.factors)), mode=mode)]
+
+
+MAKERS: dict[type[Layer], Callable[[Any], list[nn.Module]]] = {
+    Convolution: _convolution,
+    Transposed: _transposed,
+    Split: lambda layer: [SplitConvTranspose(layer.phases, layer.bias, layer.geometry, layer.groups)],
+    UnshuffledConvolution: lambda layer: [UnshuffledConv(layer)],
+    Pad: _pad,
+    Shuffle: _shuffle,
+    Unshuffle: lambda layer: [PeriodicUnshuffle(layer.factors)],
+    ZeroInsertion: lambda layer: [ZeroInsert(layer)],
+    Resize: _resize,
+}
 
 
 def _fill(module: Any, weight: Tensor, bias: Any) -> None:

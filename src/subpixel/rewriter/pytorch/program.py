@@ -48,7 +48,7 @@ def _dynamic_shapes(program: ExportedProgram, kwargs: Mapping[str, Any]) -> Any:
     specs = [_spec(program, node.meta.get("val"), dims) for node in nodes]
     if not dims:
         return None
-    by_position, by_name = tree_unflatten(specs, program.call_spec.in_spec)  # type: ignore[arg-type]
+    by_position, by_name = tree_unflatten(specs, program.call_spec.in_spec)
     if not kwargs:
         return by_position
     names = list(inspect.signature(unlifted(program).forward).parameters)
@@ -58,7 +58,8 @@ def _dynamic_shapes(program: ExportedProgram, kwargs: Mapping[str, Any]) -> Any:
 def _spec(program: ExportedProgram, value: Any, dims: dict[str, Any]) -> dict[int, Any] | None:
     if not isinstance(value, torch.Tensor):
         return None
-    free = {axis: size for axis, size in enumerate(value.shape) if isinstance(size, torch.SymInt)}
+    sizes: list[Any] = list(value.shape)
+    free = {axis: size for axis, size in enumerate(sizes) if isinstance(size, torch.SymInt)}
     return {axis: _dim(program, size, dims) for axis, size in free.items()} or None
 
 

@@ -54,7 +54,7 @@ def install(model: nn.Module, scope: TracedGraph, replacements: dict[Site[Any], 
     copies: dict[fx.Node, fx.Node] = {}
     graph = fx.Graph()
     graph.output(graph.graph_copy(scope.graph, copies))
-    graph.set_codegen(scope.graph._codegen)  # how the forward of a program takes its arguments apart
+    graph.set_codegen(vars(scope.graph)["_codegen"])  # how a program takes its arguments apart
     for site, replacement in replacements.items():
         name = f"{scope.name(site).replace('.', '_')}_rewritten"
         owner.add_module(name, replacement.module)

@@ -8,11 +8,23 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.nn.utils import remove_weight_norm
+from torch.nn.utils.parametrize import is_parametrized
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from subpixel.functional import CHANNELS_LAST, memory_format
-from subpixel.rewriter.decide import KEPT, ORIGINAL, Cache, Choices, Mismatch, Settings, base, decide
+from subpixel.rewriter.decide import (
+    KEPT,
+    ORIGINAL,
+    Cache,
+    Choices,
+    MismatchError,
+    Settings,
+    Target,
+    base,
+    decide,
+)
 from subpixel.rewriter.layers import Chain, Pointwise, Shape, converted
 from subpixel.rewriter.machine import processor
 from subpixel.rewriter.pytorch.graph import TracedGraph, data_input
@@ -20,6 +32,7 @@ from subpixel.rewriter.pytorch.lower import lower
 from subpixel.rewriter.pytorch.program import exported, unlifted, whole_graph
 from subpixel.rewriter.pytorch.scopes import scopes
 from subpixel.rewriter.pytorch.surgery import Replacement, fragment, install, replaced
+from subpixel.rewriter.pytorch.trace import computes_weight
 from subpixel.rewriter.report import Report
 from subpixel.rewriter.sites import Site, find
 from subpixel.rewriter.timing import Run
@@ -36,16 +49,18 @@ def rewrite_pytorch(model: Any, example_inputs: Any, settings: Settings, cache: 
         return _rewrite_program(model, example_inputs, settings, cache)
     if not isinstance(model, nn.Module):
         raise TypeError(
-            "model must be a torch.nn.Module, a torch.export.ExportedProgram, an ONNX model or the path of one; "
-            f"got {type(model).__name__}."
+            "model must be a torch.nn.Module, a torch.export.ExportedProgram, an ONNX model or the path of "
+            f"one; got {type(model).__name__}."
         )
     if model.training:
         raise ValueError("the model must be in eval mode; got one in training. Call model.eval() first.")
     args, kwargs = _arguments(example_inputs)
     with torch.no_grad():
-        target = ModuleTarget(_copy(model, args, kwargs), args, kwargs, settings.seed)
-        rewritten, report = decide(target, settings, cache)
-    return target.model if rewritten is None else rewritten, report
+        own = _copy(model, args, kwargs)
+        target: Target[nn.Module] = ModuleTarget(own, args, kwargs, settings.seed)
+        found = decide(target, settings, cache)
+    rewritten, report = found
+    return own if rewritten is None else rewritten, report
 
 
 def _rewrite_program(
@@ -53,8 +68,9 @@ def _rewrite_program(
 ) -> tuple[ExportedProgram, Report]:
     args, kwargs = program.example_inputs if example_inputs is None else _arguments(example_inputs)
     with torch.no_grad():
-        target = ModuleTarget(unlifted(program), args, kwargs, settings.seed, whole_graph)
-        rewritten, report = decide(target, settings, cache)
+        target: Target[nn.Module] = ModuleTarget(unlifted(program), args, kwargs, settings.seed, whole_graph)
+        found = decide(target, settings, cache)
+        rewritten, report = found
         return (program if rewritten is None else exported(program, rewritten, args, kwargs)), report
 
 
@@ -108,7 +124,7 @@ class ModuleTarget:
 
     def runs(self, site: Site[Any]) -> dict[str, Run]:
         """See `Target`."""
-        scope, given, result = self._located[site]
+        scope, given, _ = self._located[site]
         start = fragment(scope, site.nodes[: site.kept])(given) if site.kept else given
         runs = {KEPT: _run_on(fragment(scope, site.nodes[site.kept :]), start)}
         for name in self._names(site):
@@ -119,9 +135,10 @@ class ModuleTarget:
         """See `Target`."""
         scope, given, _ = self._located[site]
         chain = converted(site.chain, torch.Tensor.double)
-        forms = site.rule.rewrite(chain) | {ORIGINAL: chain} if site.rule else {}
+        assert site.rule is not None
+        forms = site.rule.rewrite(chain) | {ORIGINAL: chain}
         original, changed = (
-            copy.deepcopy(module).double()  # pointwise modules are the model's own
+            materialised(copy.deepcopy(module)).double()  # pointwise modules are the model's own
             for module in (
                 fragment(scope, site.nodes),
                 replaced(scope, self._replacement(site, form, forms, torch.float64)),
@@ -140,7 +157,9 @@ class ModuleTarget:
                 continue
             found.append(_difference(changed(x), expected))
         if len(found) < 2:
-            raise Mismatch(f"{site.path} must be proven at two sizes at least; got {len(found)} of {SIZES}.")
+            raise MismatchError(
+                f"{site.path} must be proven at two sizes at least; got {len(found)} of {SIZES}."
+            )
         return max(found)
 
     def rewritten(self, choices: Choices) -> nn.Module:
@@ -150,9 +169,8 @@ class ModuleTarget:
         for site in choices:
             by_scope.setdefault(self._located[site].scope, []).append(site)
         for scope, changed in by_scope.items():
-            install(
-                model, scope, {site: self._replacement(site, choices[site], site.forms) for site in changed}
-            )
+            forms = {site: self._replacement(site, choices[site], site.forms) for site in changed}
+            install(model, scope, forms)
         return model
 
     def differences(self, model: nn.Module, choices: Choices) -> tuple[float | None, float]:
@@ -180,7 +198,7 @@ class ModuleTarget:
     ) -> Replacement:
         """A form by name, lowered."""
         _, given, result = self._located[site]
-        chain = (forms | {ORIGINAL: site.chain})[base(name)] if ORIGINAL not in forms else forms[base(name)]
+        chain = forms.get(base(name), site.chain)
         inner = memory_format(given) if base(name) == name else _other_format(given)
         plain = [index for index, layer in enumerate(chain) if not isinstance(layer, Pointwise)]
         first, last = plain[0], plain[-1] + 1
@@ -214,7 +232,7 @@ class ModuleTarget:
         if self.bound != BOUNDS[torch.float64]:
             model = _copied(self.model).double()
             args, kwargs = tree_map(_doubled, (self.args, self.kwargs))
-            with _DoubleOnly() as seen:
+            with _DoubleOnly() as seen:  # type: ignore[no-untyped-call]
                 try:
                     expected = model(*args, **kwargs)
                 except RuntimeError:  # it mixes precisions
@@ -230,7 +248,7 @@ class ModuleTarget:
         return None
 
 
-class _DoubleOnly(TorchDispatchMode):
+class _DoubleOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Whether all that is computed with fractions is so in float64."""
 
     double_only = True
@@ -261,6 +279,21 @@ def _copy(model: nn.Module, args: Any, kwargs: Any) -> nn.Module:
     with torch.no_grad():
         model(*args, **kwargs)
     return _copied(model)
+
+
+def materialised(module: nn.Module) -> nn.Module:
+    """Fix the weights that a module computes from others at every call, as they are now."""
+    for part in module.modules():
+        if is_parametrized(part):
+            names: Any = part.parametrizations
+            weights = {name: getattr(part, name).detach() for name in names}
+            part.__class__ = type(part).__bases__[0]  # not removed by PyTorch's way, which changes all copies
+            del part.parametrizations
+            for name, weight in weights.items():
+                part.register_parameter(name, nn.Parameter(weight))
+        if computes_weight(part):
+            remove_weight_norm(part)
+    return module
 
 
 def _copied(model: nn.Module) -> nn.Module:

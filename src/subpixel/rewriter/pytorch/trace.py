@@ -1,7 +1,7 @@
 """The forward of one module as a graph, by running it: its children are leaves, its sizes stay symbolic.
 
-Each value is computed as the graph is recorded, so that Python may branch on it. What it branched on becomes a
-guard in the graph: a call that would branch another way is an error, not a wrong result.
+Each value is computed as the graph is recorded, so that Python may branch on it. What it branched on becomes
+a guard in the graph: a call that would branch another way is an error, not a wrong result.
 """
 
 import inspect
@@ -23,8 +23,8 @@ def require(value: object, expected: object, where: str) -> None:
     """The guard in a rewritten forward: `value` must be what it was in the example."""
     if value != expected:
         raise RuntimeError(
-            f"a rewritten {where} must be called as with the example inputs, where a value that it branches on "
-            f"was {expected!r}; got {value!r}. Rewrite the model with example inputs of this kind."
+            f"a rewritten {where} must be called as with the example inputs, where a value that it branches "
+            f"on was {expected!r}; got {value!r}. Rewrite the model with example inputs of this kind."
         )
 
 
@@ -45,9 +45,8 @@ class Witness(fx.Proxy):
         return self.tracer.create_proxy("call_function", getattr, (self, name), {})
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self.tracer.create_node(
-            "call_function", operator.setitem, *self.tracer.create_arg(((self, index, value), {}))
-        )
+        arguments: Any = self.tracer.create_arg((self, index, value))
+        self.tracer.create_node("call_function", operator.setitem, arguments, {})
 
     def __len__(self) -> int:
         return self.tracer.fixed(self.tracer.create_proxy("call_function", len, (self,), {}))  # type: ignore[no-any-return]
@@ -103,7 +102,8 @@ class Tracer(fx.Tracer):
         """Record a node, and what it gives in the example."""
         values = map_aggregate((args, kwargs), lambda a: self.values[a] if isinstance(a, fx.Node) else a)
         self._computing = True  # what runs for its value is not recorded
-        value = self._run(kind, target, *values)  # type: ignore[misc]
+        arguments: Any = values
+        value = self._run(kind, target, *arguments)
         self._computing = False
         node = super().create_node(kind, target, args, kwargs, *rest, **named)
         self.values[node] = value
@@ -119,7 +119,7 @@ class Tracer(fx.Tracer):
 
     def create_proxy(self, *args: Any, **kwargs: Any) -> Any:
         """Give what Python may compare by identity as it is, all else as a proxy."""
-        proxy = super().create_proxy(*args, **kwargs)
+        proxy: Any = super().create_proxy(*args, **kwargs)
         return self.fixed(proxy) if isinstance(proxy.value, PLAIN) else proxy
 
     def fixed(self, proxy: Any) -> Value:
@@ -157,6 +157,12 @@ class Tracer(fx.Tracer):
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether more than its forward runs when a module is called; the old weight_norm only computes the weight."""
-    others = (module._forward_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return any(others) or not all(isinstance(hook, WeightNorm) for hook in module._forward_pre_hooks.values())
+    """Whether more runs than the forward when a module is called; a hook that computes its weight is none."""
+    before = list(vars(module)["_forward_pre_hooks"].values())
+    others = [vars(module)[name] for name in ("_forward_hooks", "_backward_hooks", "_backward_pre_hooks")]
+    return any(others) or not all(isinstance(hook, WeightNorm) for hook in before)
+
+
+def computes_weight(module: nn.Module) -> bool:
+    """Whether the old weight_norm computes the weight before each call."""
+    return any(isinstance(hook, WeightNorm) for hook in vars(module)["_forward_pre_hooks"].values())

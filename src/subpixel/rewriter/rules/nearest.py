@@ -20,20 +20,25 @@ def check(chain: Chain) -> str | None:
         return f"{resize.mode} interpolation and a padded convolution differ on the outermost ring"
     if set(convolution.stride) != {1}:
         return f"the convolution behind the resize has stride {convolution.stride}"
-    if pad is not None and pad.mode != "zeros":
-        if any(map(any, convolution.pads)):
-            return f"it is padded twice, by {pad.mode} and by zeros"
-        if pad.mode == "reflect" and any(max(p) >= r for p, r in zip(pad.pads, resize.factors, strict=True)):
-            return "a reflection by the factor or more shows other pixels than the edge"
-        if min(map(min, pad.pads)) < 0:
-            return f"a negative {pad.mode} padding"
-    if pad is not None and cropped_then_padded(pad, convolution):
-        return f"it is cropped, {pad.pads}, and padded again"
-    for (low, high), reach, factor in zip(
-        _pads(pad, convolution), convolution.reach, resize.factors, strict=True
-    ):
+    if pad is not None and (reason := _check_pad(pad, resize, convolution)):
+        return reason
+    pads = _pads(pad, convolution)
+    for (low, high), reach, factor in zip(pads, convolution.reach, resize.factors, strict=True):
         if low > reach or high - low >= factor:
             return f"the padding {low, high} is wider than the kernel's reach {reach}"
+    return None
+
+
+def _check_pad(pad: Pad, resize: Resize, convolution: Convolution) -> str | None:
+    if pad.mode == "zeros":
+        cropped = cropped_then_padded(pad, convolution)
+        return f"it is cropped, {pad.pads}, and padded again" if cropped else None
+    if any(map(any, convolution.pads)):
+        return f"it is padded twice, by {pad.mode} and by zeros"
+    if pad.mode == "reflect" and any(max(p) >= r for p, r in zip(pad.pads, resize.factors, strict=True)):
+        return "a reflection by the factor or more shows other pixels than the edge"
+    if min(map(min, pad.pads)) < 0:
+        return f"a negative {pad.mode} padding"
     return None
 
 
