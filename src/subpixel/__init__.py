@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from subpixel.network import LRNetwork, load
+    from subpixel.rewriter import rewrite
     from subpixel.upscale import Upscaler
 
 __version__ = "0.1.0"
-__all__ = ["LRNetwork", "Upscaler", "load"]
+__all__ = ["LRNetwork", "Upscaler", "load", "rewrite"]
 
-_HOMES = {"LRNetwork": "subpixel.network", "load": "subpixel.network", "Upscaler": "subpixel.upscale"}
+_HOMES = {
+    "LRNetwork": "subpixel.network",
+    "Upscaler": "subpixel.upscale",
+    "load": "subpixel.network",
+    "rewrite": "subpixel.rewriter",
+}
 
 
 def __getattr__(name: str) -> Any:

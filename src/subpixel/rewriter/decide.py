@@ -141,7 +141,7 @@ def decide(target: Target[ModelT], settings: Settings, cache: Cache) -> tuple[Mo
     cache.save()
     choices = {site: record.became for site, record in records.items() if record.changed}
     for site, form in choices.items():
-        if (error := target.difference(site, form)) > EXACT:
+        if not (error := target.difference(site, form)) <= EXACT:  # so that NaN is an error too
             raise MismatchError(
                 f"{site.path} must not change; as {form} it differs by {error:.1e} in float64."
             )
@@ -150,14 +150,21 @@ def decide(target: Target[ModelT], settings: Settings, cache: Cache) -> tuple[Mo
     model = target.rewritten(choices)
     errors = target.differences(model, choices)
     _require_equal(target, choices, errors)
-    times = race(
-        {KEPT: target.whole(None), "rewritten": target.whole(model)}, 4 * settings.seconds, settings.seed
-    )
-    if settings.keep == "faster" and gain(times[KEPT], times["rewritten"]) < 1:
+    times = _race_whole(target, model, settings)
+    if settings.keep == "faster" and gain(times[KEPT], times[REWRITTEN]) < 1:
         return None, _unchanged(target, records, times)
-    return model, Report(
-        target.runtime, tuple(records.values()), _milliseconds(times, "rewritten"), errors, target.notes
-    )
+    found = tuple(records.values())
+    return model, Report(target.runtime, found, _milliseconds(times, REWRITTEN), errors, target.notes)
+
+
+def _race_whole(target: Target[ModelT], model: ModelT, settings: Settings) -> Times:
+    """The times of the whole model; where it seems slower it is timed again, for one disturbance would do."""
+    runs = {KEPT: target.whole(None), REWRITTEN: target.whole(model)}
+    times = race(runs, 4 * settings.seconds, settings.seed)
+    if gain(times[KEPT], times[REWRITTEN]) >= 1:
+        return times
+    again = race(runs, 8 * settings.seconds, settings.seed)
+    return {name: taken + again[name] for name, taken in times.items()}
 
 
 def _record(target: Target[Any], site: Site[Any], settings: Settings, cache: Cache) -> Record:
@@ -168,7 +175,7 @@ def _record(target: Target[Any], site: Site[Any], settings: Settings, cache: Cac
         return Record(site.path, site.was, KEPT, "it is in LR space already")
     key = f"{settings.keep} {target.runtime} {target.key(site)}"
     times: Times = {}
-    if key not in cache.forms:
+    if base(cache.forms.get(key, "")) not in {KEPT, *allowed}:
         runs = {name: run for name, run in target.runs(site).items() if name == KEPT or base(name) in allowed}
         times = race(runs, settings.seconds, settings.seed)
         cache.forms[key] = _choice(times, settings.keep)
@@ -216,7 +223,7 @@ def _milliseconds(times: Times, name: str) -> tuple[float, float]:
 
 def _unchanged(target: Target[Any], records: Mapping[Site[Any], Record], times: Times) -> Report:
     """All kept: the gains of the sites by themselves are lost in the whole."""
-    reason = f"the whole model would be {gain(times[KEPT], times['rewritten']):.3f} times as fast"
+    reason = f"the whole model would be {gain(times[KEPT], times[REWRITTEN]):.3f} times as fast"
     kept = tuple(
         Record(r.path, r.was, KEPT, reason, r.macs, r.milliseconds) if r.changed else r
         for r in records.values()
