@@ -36,7 +36,7 @@ FORMATS = (torch.contiguous_format,) * 3
 
 
 def counted(chain: Chain, x: Any) -> int:
-    """What PyTorch counts as it runs: two operations a multiply-accumulate, and a pixel for an empty phase."""
+    """What PyTorch counts as it runs: two operations each, and a pixel for an empty phase."""
     module = lower(chain, torch.empty(0, dtype=torch.float64), FORMATS)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module(torch.from_numpy(x))
