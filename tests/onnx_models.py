@@ -39,7 +39,7 @@ def model(
     results = build(maker, x)
     outputs = [results] if isinstance(results, ir.Value) else list(results)
     for output in outputs:
-        output.dtype = output.dtype or dtype
+        output.dtype, output.shape = output.dtype or dtype, ir.Shape([None] * len(dims))
     graph = ir.Graph(
         [x],
         outputs,

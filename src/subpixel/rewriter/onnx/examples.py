@@ -66,7 +66,9 @@ def _by_name(names: list[str], example_inputs: Any) -> Mapping[str, Any]:
     if isinstance(example_inputs, Mapping):
         return example_inputs
     arrays = example_inputs if isinstance(example_inputs, list | tuple) else [example_inputs]
-    return dict(zip(names, arrays, strict=len(arrays) == len(names)))
+    if len(arrays) != len(names):
+        raise ValueError(f"example_inputs must be given for {_listed(names)}; got {len(arrays)} arrays.")
+    return dict(zip(names, arrays, strict=True))
 
 
 def _checked(value: ir.Value, array: NDArray[Any]) -> NDArray[Any]:

@@ -107,19 +107,23 @@ def _check(tensor: Any, folder: Path | None) -> None:
     if isinstance(tensor, ir.ExternalTensor):
         _check_location(tensor, folder)
     try:
-        tensor.numpy()
+        held = tensor.numpy().shape
     except Exception as error:  # each kind of tensor has errors of its own
-        raise ValueError(
-            f"a tensor must hold what it declares; got {tensor.dtype} of {tensor.shape} for {tensor.name}, "
-            f"but {_innermost(error)}."
-        ) from error
+        raise ValueError(_dishonest(tensor, _innermost(error))) from error
+    if held != tuple(tensor.shape):
+        raise ValueError(_dishonest(tensor, f"it holds {held}"))
+
+
+def _dishonest(tensor: ir.TensorProtocol, reason: str) -> str:
+    declared = f"{tensor.dtype} of {tensor.shape}"
+    return f"a tensor must hold what it declares; got {declared} for {tensor.name}, but {reason}."
 
 
 def _check_location(tensor: ir.ExternalTensor, folder: Path | None) -> None:
     """Stay in the folder of the model."""
     if folder is None and not tensor.base_dir:
         raise ValueError(
-            f"the model must hold its tensors; got {tensor.name} in a file. Pass the path of the model."
+            f"a message must hold its tensors; got {tensor.name} in a file. Pass the model's path."
         )
     home = Path(folder or tensor.base_dir).resolve()
     path = (home / tensor.location).resolve()
