@@ -270,9 +270,8 @@ def _norm(operation: Operation) -> Chain:
 
 
 def _dropout(operation: Operation) -> Chain:
-    training = (operation.given(2) and (mode := operation.input(2)) is None) or (
-        mode is not None and mode.any()
-    )
+    mode = operation.input(2)
+    training = operation.given(2) if mode is None else mode.any()
     return () if training else (Pointwise(operation.node),)
 
 
