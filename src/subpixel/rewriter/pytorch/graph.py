@@ -97,7 +97,7 @@ class TracedGraph:
     def _read(self, node: fx.Node) -> Chain:
         source = data_input(node)
         x = None if source is None else self.values[source]
-        if not isinstance(x, Tensor) or not isinstance(self.values[node], Tensor) or not 3 <= x.ndim <= 5:
+        if not isinstance(x, Tensor) or not isinstance(self.values[node], Tensor) or not 2 <= x.ndim <= 5:
             return ()
         if node.op == "call_module":
             return _read_module(self.owner.get_submodule(str(node.target)), x, node)
@@ -190,7 +190,8 @@ def _convolution_module(module: Any, x: Tensor, _node: fx.Node) -> Chain:
         return _convolution(options | {"padding": pads}, x, _node)
     if module.padding_mode not in get_args(PadMode):
         return ()
-    return (Pad(pads, module.padding_mode), *_convolution(options, x, _node))
+    convolution = _convolution(options, x, _node)
+    return (Pad(pads, module.padding_mode), *convolution) if convolution else ()
 
 
 def _convolution(arguments: Arguments, x: Tensor, _node: fx.Node) -> Chain:

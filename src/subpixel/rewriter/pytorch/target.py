@@ -25,9 +25,9 @@ from subpixel.rewriter.decide import (
     base,
     decide,
 )
-from subpixel.rewriter.layers import Chain, Pointwise, Shape, converted
+from subpixel.rewriter.layers import Chain, Pointwise, Resize, Shape, converted
 from subpixel.rewriter.machine import processor
-from subpixel.rewriter.pytorch.graph import TracedGraph, data_input
+from subpixel.rewriter.pytorch.graph import MODULES, TracedGraph, data_input
 from subpixel.rewriter.pytorch.lower import lower
 from subpixel.rewriter.pytorch.program import exported, unlifted, whole_graph
 from subpixel.rewriter.pytorch.scopes import scopes
@@ -56,11 +56,13 @@ def rewrite_pytorch(model: Any, example_inputs: Any, settings: Settings, cache: 
         raise ValueError("the model must be in eval mode; got one in training. Call model.eval() first.")
     args, kwargs = _arguments(example_inputs)
     with torch.no_grad():
-        own = _copy(model, args, kwargs)
+        layer_alone = type(model) in MODULES  # no forward to search; a row of one has
+        own = _copy(nn.Sequential(model) if layer_alone else model, args, kwargs)
         target: Target[nn.Module] = ModuleTarget(own, args, kwargs, settings.seed)
         found = decide(target, settings, cache)
     rewritten, report = found
-    return own if rewritten is None else rewritten, report
+    result: Any = own if rewritten is None else rewritten
+    return result[0] if layer_alone else result, report
 
 
 def _rewrite_program(
@@ -100,8 +102,8 @@ class ModuleTarget:
             for site in find(scope):
                 self._located[site] = _located(scope, site)
             scope.values = {}  # activations of the whole forward
-        dtypes = [value.dtype for value in model.parameters() if value.is_floating_point()]
-        self.bound = max((BOUNDS.get(dtype, 0) for dtype in dtypes), default=BOUNDS[torch.float32])
+        tensors = [*model.parameters(), *model.buffers(), *tree_leaves((args, dict(kwargs)))]
+        self.bound = max((BOUNDS.get(value.dtype, 0) for value in tensors if isinstance(value, Tensor)), default=0)
         self.notes: tuple[str, ...] = ()
         device = next((value.device for value in model.parameters()), torch.device("cpu"))
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
@@ -200,18 +202,14 @@ class ModuleTarget:
         _, given, result = self._located[site]
         chain = forms.get(base(name), site.chain)
         inner = memory_format(given) if base(name) == name else _other_format(given)
-        plain = [index for index, layer in enumerate(chain) if not isinstance(layer, Pointwise)]
-        first, last = plain[0], plain[-1] + 1
-        inside = [layer for layer in chain[first:last] if not isinstance(layer, Pointwise)]
+        nodes = tuple(layer.node for layer in chain if isinstance(layer, Pointwise))
+        plain = [layer for layer in chain if not isinstance(layer, Pointwise)]
         formats = memory_format(given), inner, memory_format(result)
         like = torch.empty(0, dtype=dtype or given.dtype, device=given.device)
-        if len(inside) < last - first:  # the original, with pointwise functions in between
-            first, last = 0, len(chain)
-        return Replacement(
-            tuple(layer.node for layer in chain[:first] if isinstance(layer, Pointwise)),
-            lower(inside, like, formats),
-            tuple(layer.node for layer in chain[last:] if isinstance(layer, Pointwise)),
-        )
+        # In the original they may be in between: they commute with its resize, or with its shuffle.
+        in_front = isinstance(chain[0], Pointwise | Resize)
+        before, after = (nodes, ()) if in_front else ((), nodes)
+        return Replacement(before, lower(plain, like, formats), after)
 
     def _examples(self) -> list[tuple[Any, Any]]:
         """The example, and random inputs of another size where the model takes one."""
