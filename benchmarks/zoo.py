@@ -181,10 +181,11 @@ def hybrid_demucs() -> Built:
     return load("demucs.hdemucs:HDemucs")(["drums", "bass", "other", "vocals"]), (torch.randn(1, 2, 44100),)
 
 
-def istft(window: int) -> Built:
+def istft(window: int, dtype: torch.dtype = torch.float32) -> Built:
     """The inverse STFT as a layer: real and imaginary parts to samples, 75 % of overlap."""
     filters = load("asteroid_filterbanks:STFTFB")(window, window, window // 4)
-    return load("asteroid_filterbanks:Decoder")(filters), (torch.randn(1, window + 2, 1024),)
+    spectrum = torch.randn(1, window + 2, 2**20 // window, dtype=dtype)
+    return load("asteroid_filterbanks:Decoder")(filters).to(dtype), (spectrum,)
 
 
 def ocr_detector() -> tuple[Path, Inputs]:
@@ -239,7 +240,9 @@ MODELS: dict[str, Callable[[], Built]] = {
     "Conv-TasNet": conv_tasnet,
     "Demucs": demucs,
     "Hybrid Demucs": hybrid_demucs,
+    "iSTFT 64": partial(istft, 64),
     "iSTFT 1024": partial(istft, 1024),
+    "iSTFT 1024, bfloat16": partial(istft, 1024, torch.bfloat16),
     "iSTFT 2048": partial(istft, 2048),
 }
 ONNX_MODELS: dict[str, Callable[[], tuple[Path, Inputs]]] = {"PP-OCRv4 detector": ocr_detector}

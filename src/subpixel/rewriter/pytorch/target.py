@@ -103,7 +103,9 @@ class ModuleTarget:
                 self._located[site] = _located(scope, site)
             scope.values = {}  # activations of the whole forward
         tensors = [*model.parameters(), *model.buffers(), *tree_leaves((args, dict(kwargs)))]
-        self.bound = max((BOUNDS.get(value.dtype, 0) for value in tensors if isinstance(value, Tensor)), default=0)
+        self.bound = max(
+            (BOUNDS.get(value.dtype, 0) for value in tensors if isinstance(value, Tensor)), default=0
+        )
         self.notes: tuple[str, ...] = ()
         device = next((value.device for value in model.parameters()), torch.device("cpu"))
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
