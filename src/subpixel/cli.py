@@ -390,6 +390,9 @@ def rewrite(
     from subpixel.rewriter.onnx.examples import random_feeds
     from subpixel.rewriter.onnx.files import load, save
 
+    for option, path in {"--out": out, "--json": report_to, "--cache": cache}.items():
+        with blaming(option):
+            _in_a_folder(path)
     original = load(model)
     with blaming("--shape"):
         example = random_feeds(original, dict(map(_shape, shape or ())), seed=0)
@@ -402,6 +405,11 @@ def rewrite(
         destination = out or model.with_name(f"{model.stem}-rewritten{model.suffix}")
         save(result, destination)
         print(destination if report.changed else f"{destination}: equal to {model}")
+
+
+def _in_a_folder(path: Path | None) -> None:
+    if path is not None and not path.parent.is_dir():
+        raise ValueError(f"its folder must exist; got {path}.")
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:
