@@ -4,7 +4,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from subpixel.rewriter.layers import Chain, Convolution, Opaque, Resize, Shuffle, Transposed, ZeroInsertion
+from subpixel.rewriter.layers import (
+    Chain,
+    Convolution,
+    Opaque,
+    Pad,
+    Pointwise,
+    Resize,
+    Shuffle,
+    Transposed,
+    ZeroInsertion,
+)
 from subpixel.rewriter.rules import (
     Rule,
     interpolation,
@@ -85,6 +95,8 @@ def find(graph: Graph[NodeT]) -> list[Site[NodeT]]:
             site = _site(graph, rule, row)
             if site.reason is not None:
                 declined.append(site)
+            elif _only_moves(graph, row[site.kept :]):
+                continue  # all that would be saved is a copy
             elif taken.isdisjoint(row[site.kept :]):
                 sites.append(site)
                 taken.update(row[site.kept :])
@@ -97,6 +109,10 @@ def find(graph: Graph[NodeT]) -> list[Site[NodeT]]:
     sites += [_unmatched(graph, node) for node in heads]
     order = {node: index for index, node in enumerate(graph.nodes())}
     return sorted(sites, key=lambda site: order[site.nodes[-1]])
+
+
+def _only_moves(graph: Graph[NodeT], row: tuple[NodeT, ...]) -> bool:
+    return all(isinstance(layer, Pad | Pointwise) for layer in _chain(graph, row))
 
 
 def _rows(graph: Graph[NodeT], rule: Rule) -> Iterator[tuple[NodeT, ...]]:
