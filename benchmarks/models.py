@@ -35,7 +35,9 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     gains: dict[str, list[float]] = {runtime: [] for runtime in options.runtimes}
-    print(f"{'model':24}{'runtime':13}{'ms':>10}{'now':>10}{'gain':>7}{'changed':>9}{'error':>9}{'float64':>9}")
+    print(
+        f"{'model':24}{'runtime':13}{'ms':>10}{'now':>10}{'gain':>7}{'changed':>9}{'error':>9}{'float64':>9}"
+    )
     for name in (*zoo.MODELS, *zoo.ONNX_MODELS):
         if name.startswith(tuple(options.names) or ""):
             for runtime, report in reports(name, options.runtimes, options.seconds):
@@ -46,7 +48,9 @@ def main() -> None:
             gc.collect()
     for runtime, values in gains.items():
         if values:
-            print(f"{runtime}: {len(values)} models, geometric mean {exp(mean(map(log, values))):.2f}, least {min(values):.2f}")
+            print(
+                f"{runtime}: {len(values)} models, geometric mean {exp(mean(map(log, values))):.2f}, least {min(values):.2f}"
+            )
 
 
 def reports(name: str, runtimes: list[str], seconds: float) -> Iterator[tuple[str, Report | str]]:

@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Sequence
+from itertools import chain, count
 from typing import Any, NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch import fx, nn
 
 from subpixel.rewriter.layers import Pointwise
 from subpixel.rewriter.pytorch.graph import TracedGraph, data_input, in_place
+from subpixel.rewriter.pytorch.trace import require
 from subpixel.rewriter.sites import Site
 
 
@@ -56,7 +58,7 @@ def install(model: nn.Module, scope: TracedGraph, replacements: dict[Site[Any], 
     graph.output(graph.graph_copy(scope.graph, copies))
     graph.set_codegen(vars(scope.graph)["_codegen"])  # how a program takes its arguments apart
     for site, replacement in replacements.items():
-        name = f"{scope.name(site).replace('.', '_')}_rewritten"
+        name = _free_name(owner, f"{scope.name(site).replace('.', '_')}_rewritten")
         owner.add_module(name, replacement.module)
         first, *_, last = (copies[node] for node in (*site.nodes, site.nodes[-1]))
         with graph.inserting_before(first):
@@ -85,6 +87,12 @@ def set_forward(owner: nn.Module, graph: fx.Graph) -> None:
     kind = type(owner)
     body = {"forward": names["forward"], "__module__": kind.__module__, "__doc__": kind.__doc__}
     owner.__class__ = type(kind.__name__, (kind,), body)
+
+
+def _free_name(owner: nn.Module, name: str) -> str:
+    return next(
+        free for free in chain([name], (f"{name}_{index}" for index in count(2))) if not hasattr(owner, free)
+    )
 
 
 def _insert(graph: fx.Graph, x: fx.Node, name: str, scope: TracedGraph, replacement: Replacement) -> fx.Node:
@@ -136,6 +144,8 @@ def _of_modules(model: nn.Module, scope: TracedGraph, site: Site[Any]) -> bool:
         return False
     if any(in_place(node, scope.owner) for node in site.nodes):
         return False
+    if any(node.target is require for node in scope.graph.nodes):
+        return False  # Python may take another branch, which calls only some of them
     if scope.alone:
         return True
     targets = [node.target for node in scope.graph.nodes if node.op == "call_module"]

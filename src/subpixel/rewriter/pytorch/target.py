@@ -32,7 +32,7 @@ from subpixel.rewriter.pytorch.lower import lower
 from subpixel.rewriter.pytorch.program import exported, unlifted, whole_graph
 from subpixel.rewriter.pytorch.scopes import scopes
 from subpixel.rewriter.pytorch.surgery import Replacement, fragment, install, replaced
-from subpixel.rewriter.pytorch.trace import computes_weight
+from subpixel.rewriter.pytorch.trace import Values, computes_weight
 from subpixel.rewriter.report import Report
 from subpixel.rewriter.sites import Site, find
 from subpixel.rewriter.timing import Run
@@ -101,7 +101,7 @@ class ModuleTarget:
         for scope in search(model, args, kwargs):
             for site in find(scope):
                 self._located[site] = _located(scope, site)
-            scope.values = {}  # activations of the whole forward
+            scope.values = Values()  # activations of the whole forward
         tensors = [*model.parameters(), *model.buffers(), *tree_leaves((args, dict(kwargs)))]
         self.bound = max(
             (BOUNDS.get(value.dtype, 0) for value in tensors if isinstance(value, Tensor)), default=0
@@ -240,10 +240,8 @@ class ModuleTarget:
             if not seen.double_only:
                 return None
             target = ModuleTarget(model, args, kwargs, self.seed, self._search)
-            names = {(site.path, site.was): form for site, form in choices.items()}
-            same = {
-                site: names[site.path, site.was] for site in target.sites() if (site.path, site.was) in names
-            }
+            pairs = zip(self.sites(), target.sites(), strict=True)  # the same search finds the same
+            same = {theirs: choices[ours] for ours, theirs in pairs if ours in choices}
             return _difference(target.rewritten(same)(*args, **kwargs), expected)
         return None
 
