@@ -2,7 +2,7 @@
 
 import inspect
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import BuiltinFunctionType
 from typing import Any, get_args
 
@@ -25,7 +25,7 @@ from subpixel.rewriter.layers import (
     Transposed,
 )
 from subpixel.rewriter.pytorch.insertion import canvas, zero_insertions
-from subpixel.rewriter.pytorch.trace import has_hooks
+from subpixel.rewriter.pytorch.trace import Values, has_hooks
 from subpixel.rewriter.sites import Site
 
 Arguments = dict[str, Any]
@@ -46,12 +46,13 @@ class TracedGraph:
         self,
         owner: nn.Module,
         graph: fx.Graph,
-        values: Mapping[fx.Node, Any],
+        values: Values,
         prefix: str,
         *,
         alone: bool = False,
     ) -> None:
         self.owner, self.graph, self.values, self.prefix, self.alone = owner, graph, values, prefix, alone
+        self._changed = values.changed_in_place()
         self._layers: dict[fx.Node, Chain] = dict(zero_insertions(graph, values))
         self._constant: dict[fx.Node, bool] = {}
 
@@ -66,13 +67,12 @@ class TracedGraph:
         return self._layers[node]
 
     def source(self, node: fx.Node) -> fx.Node | None:
-        """See `Graph`; none where another reader changes the source in place."""
+        """See `Graph`; none where something else changes the source in place, or others read the change."""
         if (assignment := canvas(node)) in self._layers:
             return assignment
         source = data_input(node)
-        if source is None or any(user is not node and in_place(user, self.owner) for user in source.users):
-            return None
-        return source
+        alone = in_place(node, self.owner) and source is not None and len(source.users) == 1
+        return None if source in self._changed and not alone else source
 
     def shared(self, node: fx.Node) -> bool:
         """See `Graph`."""

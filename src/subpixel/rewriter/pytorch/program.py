@@ -10,6 +10,7 @@ from torch.export import Dim, ExportedProgram
 from torch.utils._pytree import tree_unflatten
 
 from subpixel.rewriter.pytorch.graph import TracedGraph
+from subpixel.rewriter.pytorch.trace import Values
 
 
 def unlifted(program: ExportedProgram) -> nn.Module:
@@ -23,7 +24,7 @@ def unlifted(program: ExportedProgram) -> nn.Module:
 def whole_graph(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[TracedGraph]:
     """The one graph of a program, with the values of the example."""
     assert isinstance(model, fx.GraphModule)
-    values: dict[fx.Node, Any] = {}
+    values = Values()
 
     class Witness(fx.Interpreter):
         def run_node(self, n: fx.Node) -> Any:

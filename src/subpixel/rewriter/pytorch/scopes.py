@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from subpixel.rewriter.layers import Opaque
 from subpixel.rewriter.pytorch.graph import MODULES, UP_SAMPLERS, TracedGraph
-from subpixel.rewriter.pytorch.trace import Tracer
+from subpixel.rewriter.pytorch.trace import Tracer, Values
 from subpixel.rewriter.rules import strided
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -103,13 +103,13 @@ def _traced(model: nn.Module, name: str, call: Arguments) -> TracedGraph:
         return TracedGraph(owner, tracer.trace(owner), tracer.values, name)
     except Exception as error:  # noqa: BLE001 (whatever the forward of a stranger raises)
         reason = f"the forward of {type(owner).__name__} cannot be traced, {type(error).__name__}: {error}"
-        return Untraced(owner, fx.Graph(), {}, name, " ".join(reason.split()))
+        return Untraced(owner, fx.Graph(), Values(), name, " ".join(reason.split()))
 
 
 class Untraced(TracedGraph):
     """A forward that cannot be traced, as one node that is kept."""
 
-    def __init__(self, owner: nn.Module, graph: fx.Graph, values: Any, prefix: str, reason: str) -> None:
+    def __init__(self, owner: nn.Module, graph: fx.Graph, values: Values, prefix: str, reason: str) -> None:
         super().__init__(owner, graph, values, prefix)
         node = graph.placeholder("resize")
         self._layers[node] = (Opaque(reason[:200]),)
@@ -125,8 +125,9 @@ def _alone(model: nn.Module, name: str, call: Arguments) -> TracedGraph:
     module = model.get_submodule(name)
     x = graph.placeholder("x")
     node = graph.call_module(name, (x, *args[1:]), kwargs)
-    given = args[0] if args else kwargs.get("input")
-    return TracedGraph(model, graph, {x: given, node: module(*args, **kwargs)}, "", alone=True)
+    values = Values()
+    values[x], values[node] = args[0] if args else kwargs.get("input"), module(*args, **kwargs)
+    return TracedGraph(model, graph, values, "", alone=True)
 
 
 def _called(scope: TracedGraph) -> Iterator[str]:

@@ -28,6 +28,28 @@ def require(value: object, expected: object, where: str) -> None:
         )
 
 
+class Values(dict[fx.Node, Value]):
+    """What each node gives in the example."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._versions: dict[fx.Node, int] = {}
+
+    def __setitem__(self, node: fx.Node, value: Value) -> None:
+        super().__setitem__(node, value)
+        self._versions[node] = _version(value)
+
+    def changed_in_place(self) -> set[fx.Node]:
+        """The nodes whose tensor something has written to since, through a view of it for one."""
+        return {node for node, value in self.items() if _version(value) != self._versions[node]}
+
+
+def _version(value: Value) -> int:
+    """PyTorch's count of what was written to a tensor's memory."""
+    tracked = isinstance(value, torch.Tensor) and not value.is_inference()
+    return value._version if tracked else 0  # noqa: SLF001 (there is no public way)
+
+
 class Witness(fx.Proxy):
     """A proxy that knows its value in the example."""
 
@@ -75,7 +97,7 @@ class Tracer(fx.Tracer):
 
     def __init__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         super().__init__()
-        self.values: dict[fx.Node, Value] = {}
+        self.values = Values()
         self._call = args, kwargs
         self._given: dict[str, Value] = {}
         self._computing = False
