@@ -2,7 +2,8 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -32,7 +33,7 @@ from subpixel.rewriter.pytorch.lower import lower
 from subpixel.rewriter.pytorch.program import exported, unlifted, whole_graph
 from subpixel.rewriter.pytorch.scopes import scopes
 from subpixel.rewriter.pytorch.surgery import Replacement, fragment, install, replaced
-from subpixel.rewriter.pytorch.trace import Values, computes_weight
+from subpixel.rewriter.pytorch.trace import OtherBranchError, Values, computes_weight
 from subpixel.rewriter.report import Report
 from subpixel.rewriter.sites import Site, find
 from subpixel.rewriter.timing import Run
@@ -40,6 +41,7 @@ from subpixel.rewriter.timing import Run
 Search = Callable[[nn.Module, tuple[Any, ...], Mapping[str, Any]], list[TracedGraph]]
 BOUNDS = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 SIZES = ((3, 4, 5), (7, 6, 9), (12, 13, 16))  # pixels by axis, where forms are compared in float64
+NO_OTHER_SIZE = "the whole model takes no other size than the example's; each site was proven at more"
 FORMATS = {torch.contiguous_format: "contiguous"} | dict.fromkeys(CHANNELS_LAST.values(), "channels last")
 
 
@@ -179,10 +181,13 @@ class ModuleTarget:
 
     def differences(self, model: nn.Module, choices: Choices) -> tuple[float | None, float]:
         """See `Target`."""
-        found = []
-        for args, kwargs in self._examples():
-            expected = self.model(*args, **kwargs)
-            found.append(_difference(model(*args, **kwargs), expected))
+        found = [_difference(model(*self.args, **self.kwargs), self.model(*self.args, **self.kwargs))]
+        for args, kwargs in self._other_sizes():
+            with suppress(OtherBranchError):
+                found.append(_difference(model(*args, **kwargs), self.model(*args, **kwargs)))
+                break
+        else:
+            self.notes = (NO_OTHER_SIZE,)
         return self._difference_in_double(choices), max(found)
 
     def whole(self, model: nn.Module | None) -> Run:
@@ -213,9 +218,8 @@ class ModuleTarget:
         before, after = (nodes, ()) if in_front else ((), nodes)
         return Replacement(before, lower(plain, like, formats), after)
 
-    def _examples(self) -> list[tuple[Any, Any]]:
-        """The example, and random inputs of another size where the model takes one."""
-        examples: list[tuple[Any, Any]] = [(self.args, self.kwargs)]
+    def _other_sizes(self) -> Iterator[tuple[Any, Any]]:
+        """Random inputs of other sizes that the model takes."""
         generator = torch.Generator().manual_seed(self.seed)
         for axes in ((2, 3, 4), (1,), (0,)):
             args, kwargs = tree_map(lambda value: _resized(value, axes, generator), (self.args, self.kwargs))  # noqa: B023
@@ -223,9 +227,7 @@ class ModuleTarget:
                 self.model(*args, **kwargs)
             except Exception:  # noqa: BLE001, S112 (whatever a stranger's model raises at a size it does not take)
                 continue
-            return [*examples, (args, kwargs)]
-        self.notes = ("the whole model takes no other size than the example's; each site was proven at more",)
-        return examples
+            yield args, kwargs
 
     def _difference_in_double(self, choices: Choices) -> float | None:
         """The whole model in float64; None where it computes parts of itself in another precision."""

@@ -18,13 +18,18 @@ Value = Any
 PLAIN = (type(None), bool, str)  # what Python compares by identity or branches on is recorded as it is
 
 
+class OtherBranchError(RuntimeError):
+    """A call for which a rewritten forward has no code."""
+
+
 @has_side_effect
 def require(value: object, expected: object, where: str) -> None:
     """The guard in a rewritten forward: `value` must be what it was in the example."""
     if value != expected:
-        raise RuntimeError(
+        got = type(value).__name__ if isinstance(value, torch.Tensor) else repr(value)
+        raise OtherBranchError(
             f"a rewritten {where} must be called as with the example inputs, where a value that it branches "
-            f"on was {expected!r}; got {value!r}. Rewrite the model with example inputs of this kind."
+            f"on was {expected!r}; got {got}. Rewrite the model with example inputs of this kind."
         )
 
 
@@ -105,7 +110,11 @@ class Tracer(fx.Tracer):
     def trace(self, root: nn.Module, concrete_args: dict[str, Any] | None = None) -> fx.Graph:  # type: ignore[override]
         """Record the forward of `root`."""
         args, kwargs = self._call
-        bound = inspect.signature(root.forward).bind(*args, **kwargs)
+        signature = inspect.signature(root.forward)
+        kinds = {parameter.kind for parameter in signature.parameters.values()}
+        if {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.KEYWORD_ONLY} <= kinds:
+            raise TypeError("a graph takes no arguments by name alone behind *args")
+        bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         self._given = bound.arguments
         return super().trace(root, concrete_args)
