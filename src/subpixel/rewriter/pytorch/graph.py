@@ -172,10 +172,15 @@ def _bound(function: Callable[..., Any], node: fx.Node) -> Arguments:
         return {}
 
 
-def _read_module(module: nn.Module, x: Tensor, node: fx.Node) -> Chain:
-    """What a module of PyTorch's own computes; nothing if its forward was overridden."""
+def own_kind(module: nn.Module) -> type[nn.Module] | None:
+    """The class of PyTorch's own whose forward a module runs, a subclass's that overrides none too."""
     found = (cls for cls in MODULES if isinstance(module, cls) and type(module).forward is cls.forward)
-    if (kind := next(found, None)) is None:
+    return next(found, None)
+
+
+def _read_module(module: nn.Module, x: Tensor, node: fx.Node) -> Chain:
+    """What a module of PyTorch's own computes."""
+    if (kind := own_kind(module)) is None:
         return ()
     layers = MODULES[kind](module, x, node)
     if layers and has_hooks(module):

@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
 from subpixel.rewriter.layers import Opaque
-from subpixel.rewriter.pytorch.graph import MODULES, UP_SAMPLERS, TracedGraph
+from subpixel.rewriter.pytorch.graph import UP_SAMPLERS, TracedGraph, own_kind
 from subpixel.rewriter.pytorch.trace import Tracer, Values
 from subpixel.rewriter.rules import strided
 
@@ -37,7 +37,7 @@ def _callers(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any])
 
     class Watch(TorchFunctionMode):
         def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if _up_samples(function, args) and stack and type(stack[-1]) not in MODULES:
+            if _up_samples(function, args) and stack and own_kind(stack[-1]) is None:
                 callers[stack[-1]] = None
             return function(*args, **(kwargs or {}))
 

@@ -28,7 +28,7 @@ from subpixel.rewriter.decide import (
 )
 from subpixel.rewriter.layers import Chain, Pointwise, Resize, Shape, converted
 from subpixel.rewriter.machine import processor
-from subpixel.rewriter.pytorch.graph import MODULES, TracedGraph, data_input
+from subpixel.rewriter.pytorch.graph import TracedGraph, data_input, own_kind
 from subpixel.rewriter.pytorch.lower import lower
 from subpixel.rewriter.pytorch.program import exported, unlifted, whole_graph
 from subpixel.rewriter.pytorch.scopes import scopes
@@ -58,7 +58,7 @@ def rewrite_pytorch(model: Any, example_inputs: Any, settings: Settings, cache: 
         raise ValueError("the model must be in eval mode; got one in training. Call model.eval() first.")
     args, kwargs = _arguments(example_inputs)
     with torch.no_grad():
-        layer_alone = type(model) in MODULES  # no forward to search; a row of one has
+        layer_alone = own_kind(model) is not None  # no forward to search; a row of one has
         own = _copy(nn.Sequential(model) if layer_alone else model, args, kwargs)
         target: Target[nn.Module] = ModuleTarget(own, args, kwargs, settings.seed)
         found = decide(target, settings, cache)
