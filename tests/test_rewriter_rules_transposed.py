@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,3 +46,10 @@ def test_a_form_that_is_another_again_is_left_out(options: dict[str, int], forms
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_form_is_caught(wrong: str) -> None:
     assert caught(RULE, chain(), noise((1, 4, 4, 3)), wrong)
+
+
+def test_a_stride_far_beyond_the_kernel_is_kept() -> None:
+    """Else a file could ask for as many phases as it likes."""
+    layer = Transposed(np.ones((1, 1, 2)), None, axes((2,), 2**31))
+    assert RULE.check((layer,)) == "nearly all phases of stride (2147483648,) are without a tap"
+    assert RULE.check((Transposed(np.ones((1, 1, 1, 1)), None, axes((1, 1), 8)),)) is None

@@ -1,5 +1,6 @@
 """Transposed convolution = LR convolution, periodic shuffle, crop; or one small convolution a phase."""
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any, get_args
 
@@ -10,11 +11,21 @@ from subpixel.kernels import transposed_to_lr, transposed_to_phases
 from subpixel.rewriter.layers import Chain, Convolution, Pad, Shuffle, Split, Transposed
 from subpixel.rewriter.rules import Rule
 
+MOST_ZEROS = 64  # times the taps of the kernel; a file from a stranger may ask for any stride
+
 
 def check(chain: Chain) -> str | None:
-    """Every transposed convolution has LR forms; ONNX may crop it unevenly."""
+    """Refuse a stride so far beyond the kernel that almost no phase has a tap."""
     assert isinstance(chain[0], Transposed)
-    return None
+    return sparse(chain[0].geometry)
+
+
+def sparse(geometry: Sequence[Axis]) -> str | None:
+    """Why the LR kernels would be nearly all zeros, or None."""
+    taps = prod(axis.kernel_size for axis in geometry)
+    if prod(axis.lr("aligned").taps * axis.stride for axis in geometry) <= MOST_ZEROS * taps:
+        return None
+    return f"nearly all phases of stride {tuple(axis.stride for axis in geometry)} are without a tap"
 
 
 def rewrite(chain: Chain) -> dict[str, Chain]:

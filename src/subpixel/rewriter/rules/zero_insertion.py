@@ -4,7 +4,7 @@ from subpixel.geometry import axes
 from subpixel.kernels import sub_pixel_to_transposed
 from subpixel.rewriter.layers import Chain, Convolution, Pad, Pads, Transposed, ZeroInsertion
 from subpixel.rewriter.rules import Rule
-from subpixel.rewriter.rules.transposed import cropped_then_padded, forms
+from subpixel.rewriter.rules.transposed import cropped_then_padded, forms, sparse
 
 
 def check(chain: Chain) -> str | None:
@@ -20,7 +20,7 @@ def check(chain: Chain) -> str | None:
     for (low, high), reach, factor, dilation in axes_:
         if low > reach or high - low >= max(factor, dilation):
             return f"the padding {low, high} is wider than the kernel's reach {reach}"
-    return None
+    return sparse(axes(convolution.weight.shape[2:], insertion.factors, dilation=convolution.dilation))
 
 
 def rewrite(chain: Chain) -> dict[str, Chain]:
