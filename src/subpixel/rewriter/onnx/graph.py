@@ -8,8 +8,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from subpixel.rewriter.layers import Chain, Shape
+from subpixel.rewriter.layers import Chain, Pointwise, Shape
 from subpixel.rewriter.onnx.operators import READERS, Operation, data_input
+from subpixel.rewriter.onnx.quantised import QuantisedWeights, integers, weights
 
 
 class OnnxGraph:
@@ -67,17 +68,44 @@ class OnnxGraph:
     def example(self, value: ir.Value) -> ir.TensorProtocol:
         """A constant, or a computed size, in the example."""
         tensor = ir.convenience.get_const_tensor(value)
-        return ir.tensor(self._sizes[value.name or ""]) if tensor is None else tensor
+        if tensor is not None:
+            return tensor
+        array = self.constant(value)
+        return ir.tensor(self._sizes[value.name or ""] if array is None else array)
 
     def constant(self, value: ir.Value | None) -> NDArray[Any] | None:
         """What a value is in every run, half precision widened; None if that is not known."""
         if value is None or (value.is_graph_input() and self._replaceable(value)):
             return None
+        if (quantised := integers(value, self.constant)) is not None:
+            return quantised.floats
         tensor = ir.convenience.get_const_tensor(value)
         if tensor is None or tensor.dtype == ir.DataType.STRING:
             return None
         array = tensor.numpy()
         return array.astype(np.float32) if array.dtype in (np.float16, ml_dtypes.bfloat16) else array
+
+    def quantised(self, node: ir.Node) -> QuantisedWeights | None:
+        """The integers that are the weights of a transposed convolution."""
+        return weights(node, self.constant) if node.op_type == "ConvTranspose" else None
+
+    def reads_integers(self, node: ir.Node) -> bool:
+        """Whether constants of a node, its weights, are quantised."""
+        return any(integers(value, self.constant) is not None for value in node.inputs)
+
+    def dequantises(self, node: ir.Node | None) -> bool:
+        """Whether this is a DequantizeLinear of pixels, all alike."""
+        return node is not None and node.op_type == "DequantizeLinear" and self.layers(node) != ()
+
+    def quantiser(self, node: ir.Node) -> ir.Node | None:
+        """The QuantizeLinear that alone reads a node, all its pixels alike."""
+        (output, *_) = node.outputs
+        readers = {use.node for use in output.uses() if use.node.graph is self.model.graph}
+        reader = readers.pop() if len(readers) == 1 and not output.is_graph_output() else None
+        if reader is None or not self.layers(reader) or reader.op_type != "QuantizeLinear":
+            return None
+        (layer,) = self.layers(reader)
+        return reader if isinstance(layer, Pointwise) and not layer.per_channel else None
 
     def _replaceable(self, value: ir.Value) -> bool:
         """Whether a caller may; before IR version 4 constants too are listed among the inputs."""

@@ -57,23 +57,24 @@ class Lowering:
 
     @_layer.register
     def _(self, layer: Convolution, x: ir.Value, _shape: Shape) -> ir.Value:
-        return self.op(
+        maps = self.op(
             "Conv",
             self._crop(x, layer.pads),
-            *_weights(layer),
+            *self.weights(layer),
             kernel_shape=layer.weight.shape[2:],
             strides=layer.stride,
             dilations=layer.dilation,
             pads=_flat(_grown(layer.pads)),
             group=layer.groups,
         )
+        return self.convolved(maps)
 
     @_layer.register
     def _(self, layer: Transposed, x: ir.Value, _shape: Shape) -> ir.Value:
         return self.op(
             "ConvTranspose",
             x,
-            *_weights(layer),
+            *self.weights(layer),
             kernel_shape=layer.weight.shape[2:],
             strides=layer.stride,
             dilations=[axis.dilation for axis in layer.geometry],
@@ -134,6 +135,14 @@ class Lowering:
         inputs = [x if value is data else value for value in node.inputs]
         return self._add(node.op_type, inputs, node.attributes.values())
 
+    def weights(self, layer: Convolution | Transposed) -> Sequence[ir.Value | NDArray[Any]]:
+        """The weight, and the bias if there is one."""
+        return [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
+
+    def convolved(self, maps: ir.Value) -> ir.Value:
+        """What is done with the output of a convolution: here, nothing."""
+        return maps
+
     def op(self, op_type: str, *inputs: ir.Value | NDArray[Any] | None, **attributes: Any) -> ir.Value:
         """Add a node; arrays become initializers, those of integers as they are."""
         values = [self._constant(value) if isinstance(value, np.ndarray) else value for value in inputs]
@@ -145,7 +154,7 @@ class Lowering:
         return output
 
     def _constant(self, array: NDArray[Any]) -> ir.Value:
-        dtype = ir.DataType.INT64 if array.dtype.kind == "i" else self.dtype
+        dtype = self.dtype if array.dtype.kind == "f" else ir.DataType.from_numpy(array.dtype)
         name = self._name("constant")
         tensor = ir.Tensor(np.ascontiguousarray(array, dtype.numpy()), dtype, name=name)
         value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(dtype), const_value=tensor)
@@ -209,10 +218,6 @@ def _convolution(phase: Phase[Any], layer: Split) -> Convolution:
     weight = phase.weight if all(taps) else np.zeros((*phase.weight.shape[:2], *(max(n, 1) for n in taps)))
     dilation = tuple(axis.dilation for axis in phase.axes)
     return Convolution(weight, layer.bias, (1,) * len(taps), tuple(pads), dilation, layer.groups)
-
-
-def _weights(layer: Convolution | Transposed) -> list[NDArray[Any]]:
-    return [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
 
 
 def _even(factors: Sequence[int]) -> bool:

@@ -275,6 +275,20 @@ def _dropout(operation: Operation) -> Chain:
     return () if training else (Pointwise(operation.node),)
 
 
+def _quantiser(operation: Operation) -> Chain:
+    """To integers or back, by constants."""
+    scale, node = operation.input(1), operation.node
+    if (
+        scale is None
+        or (operation.given(2) and operation.input(2) is None)
+        or operation.integer("block_size", 0)
+    ):
+        return ()
+    if scale.size > 1 and operation.integer("axis", 1) % len(operation.shape) != 1:
+        return ()
+    return (Pointwise(node, per_channel=scale.size > 1),)
+
+
 def _unary(operation: Operation) -> Chain:
     return (Pointwise(operation.node),)
 
@@ -320,9 +334,11 @@ READERS: dict[str, Callable[[Operation], Chain]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "DepthToSpace": _depth_to_space,
+    "DequantizeLinear": _quantiser,
     "Dropout": _dropout,
     "PRelu": _binary,
     "Pad": _pad,
+    "QuantizeLinear": _quantiser,
     "Resize": _resize,
     **dict.fromkeys(UNARY.split(), _unary),
     **dict.fromkeys(BINARY, _binary),

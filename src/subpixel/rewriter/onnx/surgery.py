@@ -13,6 +13,7 @@ from subpixel.rewriter.onnx.examples import Feeds
 from subpixel.rewriter.onnx.graph import OnnxGraph
 from subpixel.rewriter.onnx.lower import Lowering
 from subpixel.rewriter.onnx.operators import READERS
+from subpixel.rewriter.onnx.quantised import QuantisedLowering, centred
 from subpixel.rewriter.onnx.runtimes import Runtime, session
 from subpixel.rewriter.sites import Site
 
@@ -82,7 +83,7 @@ def fragment(
         copy = ir.Node("", node.op_type, inputs, node.attributes.values(), num_outputs=len(node.outputs))
         values |= zip(node.outputs, copy.outputs, strict=True)
         copies.append(copy)
-    result = copies[-1].outputs[0]
+    (result,) = copies[-1].outputs
     result.type = ir.TensorType(dtype)
     opsets = {"": graph.model.opset_imports[""]}
     body = ir.Graph([x], [result], nodes=copies, initializers=constants, opset_imports=opsets, name="site")
@@ -92,9 +93,34 @@ def fragment(
 def lowered(graph: OnnxGraph, site: Site[ir.Node], form: str, prefix: str) -> Lowering:
     """A form of a site as nodes that read the values of its graph."""
     given = graph.given(site.nodes[0])
-    lowering = Lowering(prefix, given.dtype or ir.DataType.FLOAT, graph.data)
-    lowering.chain(site.forms[form], given, graph.shapes[given.name or ""])
+    arguments = prefix, given.dtype or ir.DataType.FLOAT, graph.data
+    weights = graph.quantised(site.nodes[0])
+    if weights is None:
+        lowering, chain = Lowering(*arguments), site.forms[form]
+    else:
+        assert site.rule is not None
+        lowering = QuantisedLowering(*arguments, weights=weights, quantiser=graph.quantiser(site.nodes[-1]))
+        chain = site.rule.rewrite(centred(site.chain, weights))[form]
+    lowering.chain(chain, given, graph.shapes[given.name or ""])
     return lowering
+
+
+def timed(graph: OnnxGraph, site: Site[ir.Node], form: str | None) -> ir.Model:
+    """A form of a site, or the original, as a model of its own, with what quantises its input and output."""
+    nodes: Sequence[ir.Node] = site.nodes[site.kept :]
+    initializers: Sequence[ir.Value] = ()
+    if form is None:
+        given = graph.given(nodes[0])
+    else:
+        lowering = lowered(graph, site, form, form)
+        nodes, initializers = lowering.nodes, lowering.initializers
+        given = graph.given(site.nodes[0])
+    before, after = given.producer(), graph.quantiser(site.nodes[-1])
+    if graph.quantised(site.nodes[0]) is None or after is None or not graph.dequantises(before):
+        return fragment(graph, given, nodes, initializers)
+    assert before is not None
+    rounded = ir.Node("", "QuantizeLinear", [nodes[-1].outputs[0], *after.inputs[1:]])
+    return fragment(graph, graph.given(before), [before, *nodes, rounded], initializers)
 
 
 def install(model: ir.Model, graph: OnnxGraph, choices: Choices) -> ir.Model:

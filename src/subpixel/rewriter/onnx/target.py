@@ -1,6 +1,7 @@
 """ONNX models as what `decide` works on: sites, runs, proofs."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,14 +14,7 @@ from subpixel.rewriter.layers import Chain, Layer, Shape, UnshuffledConvolution,
 from subpixel.rewriter.onnx.examples import Feeds, other_feeds, random_feeds
 from subpixel.rewriter.onnx.graph import OnnxGraph
 from subpixel.rewriter.onnx.runtimes import Runtime, Session, session
-from subpixel.rewriter.onnx.surgery import (
-    fragment,
-    install,
-    lowered,
-    observe,
-    with_inferred_shapes,
-    with_outputs,
-)
+from subpixel.rewriter.onnx.surgery import install, observe, timed, with_inferred_shapes, with_outputs
 from subpixel.rewriter.reference import compute
 from subpixel.rewriter.sites import Site, find
 from subpixel.rewriter.timing import Run
@@ -31,6 +25,7 @@ BOUNDS = {
     ir.DataType.BFLOAT16: 1e-1,
     ir.DataType.DOUBLE: 1e-4,  # OpenVINO computes it in float32
 }
+QUANTISED_BOUND = 5e-2  # rounding to integers turns over where sums differ by a float32's last digit
 SIZES = (
     (1, 1, 1),
     (2, 3, 2),
@@ -56,9 +51,11 @@ class OnnxTarget:
         self.original = session(runtime, model)
         read = with_inferred_shapes(model)
         self.graph = OnnxGraph(read, *observe(read, example, runtime))
-        self._sites = [_of_one_size(site, self._given(site)) for site in find(self.graph)]
+        self._sites = [self._settled(site) for site in find(self.graph)]
         self.runtime = runtime.name
         self.bound = max((BOUNDS.get(self._dtype(site), 0.0) for site in self._sites), default=0.0)
+        if any(node.op_type == "QuantizeLinear" for node in read.graph):
+            self.bound = QUANTISED_BOUND
         hidden = sum(node.op_type in UP_SAMPLERS for node in read.graph.all_nodes()) - sum(
             node.op_type in UP_SAMPLERS for node in read.graph
         )
@@ -81,13 +78,10 @@ class OnnxTarget:
 
     def runs(self, site: Site[Any]) -> dict[str, Run]:
         """See `Target`."""
-        start = site.nodes[site.kept]
-        runs = {KEPT: self._run(fragment(self.graph, self.graph.given(start), site.nodes[site.kept :], []))}
+        runs = {KEPT: self._run(timed(self.graph, site, None))}
         for form in site.forms:
-            lowering = lowered(self.graph, site, form, form)
-            runs[form] = self._run(
-                fragment(self.graph, self._given(site), lowering.nodes, lowering.initializers)
-            )
+            with suppress(ValueError):  # a form that the runtime refuses is none to choose
+                runs[form] = self._run(timed(self.graph, site, form))
         return runs
 
     def difference(self, site: Site[Any], form: str) -> float:
@@ -132,6 +126,23 @@ class OnnxTarget:
         run = self.original if model is None else session(self._runtime, model)
         return lambda: run(self.example)
 
+    def _settled(self, site: Site[Any]) -> Site[Any]:
+        """With the reason to keep it that is ONNX's own, if there is one."""
+        reason = self._reason(site) if site.forms else None
+        return site if reason is None else replace(site, reason=reason, forms={})
+
+    def _reason(self, site: Site[Any]) -> str | None:
+        given = self._given(site)
+        if self._dtype(site) not in BOUNDS:
+            return f"its pixels are {self._dtype(site).name}"
+        if any(map(_unshuffles, site.forms.values())) and not all(
+            isinstance(n, int) for n in given.shape or ("?",)
+        ):
+            return "the sizes of its input are symbolic"
+        if self.graph.quantised(site.nodes[0]) is None and any(map(self.graph.reads_integers, site.nodes)):
+            return "its weights are quantised, and would have to be quantised anew"
+        return None
+
     def _session_to_compare(self, model: ir.Model, names: Sequence[str]) -> Session:
         """With the sites' outputs, where all outputs of the model are choices that rounding may turn over."""
         if any(output.dtype in BOUNDS for output in model.graph.outputs):
@@ -162,13 +173,12 @@ def relative(result: NDArray[Any], expected: NDArray[Any]) -> float:
     return float(np.nan_to_num(error, nan=np.inf, posinf=np.inf))
 
 
-def _of_one_size(site: Site[Any], given: ir.Value) -> Site[Any]:
-    """Keep a strided convolution whose input has symbolic sizes: they may be no multiple of the stride."""
-    chains: Sequence[Chain] = list(site.forms.values())
-    static = given.shape is not None and all(isinstance(size, int) for size in given.shape[2:])
-    if static or not any(isinstance(layer, UnshuffledConvolution) for chain in chains for layer in chain):
-        return site
-    return replace(site, reason="the sizes of its input are symbolic", forms={})
+def _of_fixed_sizes(value: ir.Value) -> bool:
+    return value.shape is not None and all(isinstance(size, int) for size in value.shape[2:])
+
+
+def _unshuffles(chain: Chain) -> bool:
+    return any(isinstance(layer, UnshuffledConvolution) for layer in chain)
 
 
 def _doubled(array: Any) -> NDArray[np.float64]:

@@ -1,0 +1,151 @@
+"""Quantised weights (QuantizeLinear, DequantizeLinear): integers that the phase splits only move.
+
+(values - zero_point) * scale is what they stand for. Taps that are added are the zero point; each phase of a
+channel has the channel's scale. A resize that is folded into a kernel sums taps, which needs new integers.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from subpixel.rewriter.layers import Chain, Convolution, Transposed
+from subpixel.rewriter.onnx.lower import Lowering
+
+Constant = Callable[[ir.Value | None], NDArray[Any] | None]
+BYTES = (np.dtype(np.int8), np.dtype(np.uint8))
+
+
+@dataclass(frozen=True, eq=False)
+class Integers:
+    """A constant that DequantizeLinear reads.
+
+    Attributes:
+        values: int8 or uint8, or int32 for a bias.
+        scale: a number, or one for each index of an axis.
+        zero_point: as `scale`, of the type of the values.
+        axis: the one that the scales are along.
+    """
+
+    values: NDArray[Any]
+    scale: NDArray[Any]
+    zero_point: NDArray[Any]
+    axis: int
+
+    def along(self, parameter: NDArray[Any]) -> NDArray[Any]:
+        """A scale or zero point, so that it broadcasts to the values."""
+        shape = [1] * self.values.ndim
+        if parameter.size > 1:
+            shape[self.axis] = -1
+        return parameter.reshape(shape)
+
+    @property
+    def centred(self) -> NDArray[np.int32]:
+        """The values less their zero points."""
+        return self.values.astype(np.int32) - self.along(self.zero_point).astype(np.int32)
+
+    @property
+    def floats(self) -> NDArray[Any]:
+        """What they stand for."""
+        floats: NDArray[np.float32] = (self.centred * self.along(self.scale)).astype(np.float32)
+        return floats
+
+
+@dataclass(frozen=True, eq=False)
+class QuantisedWeights:
+    """The weight and the bias of a transposed convolution.
+
+    Attributes:
+        weight: integers in its layout.
+        bias: integers, or fractions, or None.
+        groups: whose output channels share the scales.
+    """
+
+    weight: Integers
+    bias: Integers | NDArray[Any] | None
+    groups: int
+
+    def of_channels(self, parameter: NDArray[Any], channels: NDArray[Any]) -> NDArray[Any]:
+        """A scale or zero point for these output channels; a single one stays so."""
+        return parameter if parameter.size == 1 else np.tile(parameter, self.groups)[channels]
+
+
+def integers(value: ir.Value | None, constant: Constant) -> Integers | None:
+    """What a DequantizeLinear of constants reads, or None."""
+    node = None if value is None else value.producer()
+    if node is None or node.op_type != "DequantizeLinear" or node.domain:
+        return None
+    values, scale, *zero_point = (constant(given) for given in node.inputs)
+    axis = node.attributes.get_int("axis", 1)
+    if values is None or scale is None or "block_size" in node.attributes:
+        return None
+    zero = zero_point[0] if zero_point else np.zeros(scale.shape, values.dtype)
+    return None if zero is None else Integers(values, scale, zero, axis % max(values.ndim, 1))
+
+
+def weights(node: ir.Node, constant: Constant) -> QuantisedWeights | None:
+    """Those of a transposed convolution whose scales are one, or one for each output channel; else None."""
+    weight = integers(node.inputs[1], constant)
+    if weight is None or weight.values.dtype not in BYTES or (weight.scale.size > 1 and weight.axis != 1):
+        return None
+    given = node.inputs[2] if len(node.inputs) > 2 else None
+    bias = integers(given, constant)
+    if bias is None:
+        return QuantisedWeights(weight, constant(given), node.attributes.get_int("group", 1))
+    return QuantisedWeights(weight, bias, node.attributes.get_int("group", 1))
+
+
+def centred(chain: Chain, weights: QuantisedWeights) -> Chain:
+    """A transposed convolution of integers, 0 for nothing; its biases are the numbers of its channels."""
+    layer, *crop = chain
+    assert isinstance(layer, Transposed)
+    channels = np.arange(layer.weight.shape[1] * layer.groups)
+    return replace(layer, weight=weights.weight.centred, bias=channels), *crop
+
+
+class QuantisedLowering(Lowering):
+    """Writes the forms of a quantised transposed convolution, their weights as integers.
+
+    Args:
+        lowering: the arguments of a `Lowering`.
+        weights: of the layer.
+        quantiser: the node that alone reads the site; its rounding moves in front of the shuffle too, so that
+            runtimes find quantised inputs and outputs around the convolution.
+    """
+
+    def __init__(self, *lowering: Any, weights: QuantisedWeights, quantiser: ir.Node | None) -> None:
+        super().__init__(*lowering)
+        self._quantised, self._quantiser = weights, quantiser
+
+    def weights(self, layer: Convolution | Transposed) -> Sequence[ir.Value | NDArray[Any]]:
+        """See `Lowering`; the layer is of a form of `centred`."""
+        quantised, channels = self._quantised, np.asarray(layer.bias)
+        old = quantised.weight
+        scale, zero = (quantised.of_channels(given, channels) for given in (old.scale, old.zero_point))
+        centred = Integers(layer.weight.astype(np.int32), scale, zero, axis=0)
+        stored = centred.values + centred.along(zero)
+        weight = self._dequantise(stored.astype(old.values.dtype), scale, zero)
+        if quantised.bias is None:
+            return [weight]
+        if not isinstance(quantised.bias, Integers):
+            return [weight, quantised.bias[channels]]
+        scale = quantised.bias.scale
+        return [
+            weight,
+            self._dequantise(quantised.bias.values[channels], scale[channels] if scale.size > 1 else scale),
+        ]
+
+    def convolved(self, maps: ir.Value) -> ir.Value:
+        """See `Lowering`."""
+        if self._quantiser is None:
+            return maps
+        parameters, attributes = self._quantiser.inputs[1:], self._quantiser.attributes.values()
+        rounded = self._add("QuantizeLinear", [maps, *parameters], attributes)
+        return self._add("DequantizeLinear", [rounded, *parameters], [])
+
+    def _dequantise(self, values: NDArray[Any], scale: NDArray[Any], *zero_point: NDArray[Any]) -> ir.Value:
+        axis = {"axis": 0} if scale.size > 1 else {}
+        return self.op("DequantizeLinear", values, scale, *zero_point, **axis)
