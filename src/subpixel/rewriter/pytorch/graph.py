@@ -146,6 +146,7 @@ def in_place(user: fx.Node, owner: nn.Module) -> bool:
     if user.op == "call_module":
         return bool(getattr(owner.get_submodule(str(user.target)), "inplace", False))
     name = str(user.target) if user.op == "call_method" else getattr(user.target, "__name__", "")
+    name = name.partition(".")[0]  # an operator's overload
     changes = name.endswith("_") and not name.endswith("__")
     return changes or name == "setitem" or "out" in user.kwargs or bool(user.kwargs.get("inplace"))
 

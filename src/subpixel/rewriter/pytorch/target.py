@@ -346,7 +346,10 @@ def _relative(a: Tensor, b: Tensor) -> float:
     if a.shape != b.shape:
         return float("inf")
     a, b = a.double(), b.double()
-    error = (a - b).abs().max() / b.abs().max().clamp_min(torch.finfo(torch.float64).tiny)
+    finite = b.isfinite()
+    if not finite.any() or not torch.equal(a[~finite].nan_to_num(), b[~finite].nan_to_num()):
+        return float("inf")
+    error = (a - b)[finite].abs().max() / b[finite].abs().max().clamp_min(torch.finfo(torch.float64).tiny)
     return float(error) if torch.isfinite(error) else float("inf")
 
 
