@@ -120,11 +120,38 @@ def test_weights_may_be_constant_nodes() -> None:
     assert assert_all_forms_equal(made, noise(1, 2, 3, 3)) == {"compact", "split"}
 
 
-def test_computed_weights_are_refused() -> None:
+def test_weights_may_be_computed_from_constants() -> None:
+    """As weight_norm is exported; what computed them goes with the layer."""
+
+    def build(op: Maker, x: ir.Value) -> ir.Value:
+        direction, length = op.array(noise(2, 3, 2, 2)), op.array(noise(2, 1, 1, 1))
+        return op("ConvTranspose", x, op("Mul", op("Abs", direction), length), strides=[2, 2])
+
+    made, x = model(build, [1, 2, "h", "w"]), noise(1, 2, 3, 3)
+    assert assert_all_forms_equal(made, x) == {"compact", "split"}
+    changed, _ = rewrite(made, x, keep="all", seconds=0.01)
+    assert not {"Abs", "Mul"} & set(operators(changed))
+
+
+def test_weights_that_depend_on_the_input_are_refused() -> None:
     """What is known only at run time cannot be mapped before."""
 
     def build(op: Maker, x: ir.Value) -> ir.Value:
-        return op("ConvTranspose", x, op("Abs", noise(2, 3, 2, 2)), strides=[2, 2])
+        weight = op("Mul", op("ReduceMax", x), noise(2, 3, 2, 2))
+        return op("ConvTranspose", x, weight, strides=[2, 2])
+
+    (site,) = target(model(build, [1, 2, "h", "w"]), noise(1, 2, 3, 3)).sites()
+    assert site.reason == "its weight is computed at run time"
+
+
+@pytest.mark.parametrize("operator", ["RandomNormal", "RandomNormalLike"])
+def test_random_weights_are_refused(operator: str) -> None:
+    """They have no input, and are others in every run."""
+
+    def build(op: Maker, x: ir.Value) -> ir.Value:
+        given = [noise(2, 3, 2, 2)] if operator.endswith("Like") else []
+        shape = {} if given else {"shape": [2, 3, 2, 2]}
+        return op("ConvTranspose", x, op(operator, *given, **shape), strides=[2, 2])
 
     (site,) = target(model(build, [1, 2, "h", "w"]), noise(1, 2, 3, 3)).sites()
     assert site.reason == "its weight is computed at run time"

@@ -12,6 +12,16 @@ from subpixel.rewriter.layers import Chain, Pointwise, Shape
 from subpixel.rewriter.onnx.operators import READERS, Operation, data_input
 from subpixel.rewriter.onnx.quantised import QuantisedWeights, integers, weights
 
+RANDOM = (
+    "Bernoulli",
+    "Dropout",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+)
+
 
 class OnnxGraph:
     """The `Graph` of a model's main graph; what is inside If, Loop, Scan and functions is left alone.
@@ -19,13 +29,14 @@ class OnnxGraph:
     Args:
         model: as it came.
         shapes: of what layers read, by name, in the example.
-        sizes: what the model computes for its resizes in the example, by name.
+        values: what the model computes for its layers besides pixels, in the example, by name.
     """
 
     def __init__(
-        self, model: ir.Model, shapes: Mapping[str, Shape], sizes: Mapping[str, NDArray[Any]]
+        self, model: ir.Model, shapes: Mapping[str, Shape], values: Mapping[str, NDArray[Any]]
     ) -> None:
-        self.model, self.shapes, self._sizes = model, shapes, sizes
+        self.model, self.shapes, self._values = model, shapes, values
+        self._fixed = fixed_values(model)
         self._layers: dict[ir.Node, Chain] = {}
 
     def nodes(self) -> Iterable[ir.Node]:
@@ -66,23 +77,24 @@ class OnnxGraph:
         return value
 
     def example(self, value: ir.Value) -> ir.TensorProtocol:
-        """A constant, or a computed size, in the example."""
+        """What is no pixel, in the example."""
         tensor = ir.convenience.get_const_tensor(value)
         if tensor is not None:
             return tensor
-        array = self.constant(value)
-        return ir.tensor(self._sizes[value.name or ""] if array is None else array)
+        array = self._values.get(value.name or "", self.constant(value))
+        assert array is not None
+        return ir.tensor(array)
 
     def constant(self, value: ir.Value | None) -> NDArray[Any] | None:
         """What a value is in every run, half precision widened; None if that is not known."""
-        if value is None or (value.is_graph_input() and self._replaceable(value)):
+        if value is None or value not in self._fixed:
             return None
         if (quantised := integers(value, self.constant)) is not None:
             return quantised.floats
         tensor = ir.convenience.get_const_tensor(value)
-        if tensor is None or tensor.dtype == ir.DataType.STRING:
+        array = self._values.get(value.name or "") if tensor is None else tensor.numpy()
+        if array is None or array.dtype.kind in "OSU":
             return None
-        array = tensor.numpy()
         return array.astype(np.float32) if array.dtype in (np.float16, ml_dtypes.bfloat16) else array
 
     def quantised(self, node: ir.Node) -> QuantisedWeights | None:
@@ -107,10 +119,6 @@ class OnnxGraph:
         (layer,) = self.layers(reader)
         return reader if isinstance(layer, Pointwise) and not layer.per_channel else None
 
-    def _replaceable(self, value: ir.Value) -> bool:
-        """Whether a caller may; before IR version 4 constants too are listed among the inputs."""
-        return value.const_value is None or self.model.ir_version >= 4
-
     def _read(self, node: ir.Node) -> Chain:
         value = self.data(node)
         shape = None if value is None else self.shapes.get(value.name or "")
@@ -118,3 +126,26 @@ class OnnxGraph:
             return ()
         opset = self.model.opset_imports[""]
         return READERS[node.op_type](Operation(node, opset, shape, self.constant))
+
+
+def fixed_values(model: ir.Model) -> set[ir.Value]:
+    """Values of the main graph that are the same in every run: constants, fixed sizes, what is made of them.
+
+    From IR version 4 on callers may replace an initializer that is listed among the inputs; before, all were.
+    """
+    initializers = model.graph.initializers.values()
+    fixed = {value for value in initializers if model.ir_version < 4 or not value.is_graph_input()}
+    for node in model.graph:
+        if _gives_a_fixed_size(node) or (_repeats_itself(node) and {*node.inputs} - {None} <= fixed):
+            fixed.update(node.outputs)
+    return fixed
+
+
+def _gives_a_fixed_size(node: ir.Node) -> bool:
+    shape = node.inputs[0].shape if node.op_type in ("Shape", "Size") and node.inputs[0] else None
+    return shape is not None and shape.is_static()
+
+
+def _repeats_itself(node: ir.Node) -> bool:
+    graphs = any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values())
+    return not node.domain and node.op_type not in RANDOM and not graphs

@@ -63,11 +63,6 @@ class Operation:
         """An attribute."""
         return tuple(self.node.attributes.get_ints(name, default))
 
-    def static_sizes(self) -> tuple[Shape, Shape] | None:
-        """The shapes of data input and output where no example can change them."""
-        before, after = (_static(value) for value in (self.node.inputs[0], self.node.outputs[0]))
-        return None if before is None or after is None else (before, after)
-
 
 def data_input(node: ir.Node, constant: Constant) -> ir.Value | None:
     """The input that a chain goes through: the first; of a sum or a product the one that is not constant."""
@@ -154,10 +149,10 @@ def _transposed_pads(
 def _pads_to_reach(
     operation: Operation, strides: Sequence[int], extents: Sequence[int], more: Sequence[int]
 ) -> Pads | str:
-    wanted, shapes = operation.integers("output_shape", []), operation.static_sizes()
-    if shapes is None:
+    wanted, shape = operation.integers("output_shape", []), _static(operation.node.inputs[0])
+    if shape is None:
         return "its output_shape is fixed, whatever the size of its input"
-    sizes = shapes[0][2:]
+    sizes = shape[2:]
     axes = zip(sizes, strides, extents, more, wanted[-len(sizes) :], strict=True)
     totals = [(n - 1) * stride + extent + extra - size for n, stride, extent, extra, size in axes]
     if min(totals) < 0 or any(total % 2 for total in totals):
@@ -185,16 +180,24 @@ def _resize(operation: Operation) -> Chain:
 
 
 def _scales(operation: Operation) -> list[Fraction] | None:
-    """By axis; where sizes are given instead, only if both shapes are fixed."""
-    scales, rank = operation.input(2), len(operation.shape)
-    if scales is None or scales.size == 0:
-        if operation.given(3) and (shapes := operation.static_sizes()) is not None:
-            return [Fraction(after, before) for before, after in zip(*shapes, strict=True)]
+    """By axis; where sizes are given instead, only if those of the input are fixed too."""
+    rank = len(operation.shape)
+    axes, scales = operation.integers("axes", range(rank)), operation.input(2)
+    given = _ratios(operation, axes) if scales is None or scales.size == 0 else scales.tolist()
+    if given is None:
         return None
     result = [Fraction(1)] * rank
-    for axis, scale in zip(operation.integers("axes", range(rank)), scales.tolist(), strict=True):
+    for axis, scale in zip(axes, given, strict=True):
         result[axis] = Fraction(scale)
     return result
+
+
+def _ratios(operation: Operation, axes: Sequence[int]) -> list[Fraction] | None:
+    sizes, before = operation.input(3), _static(operation.node.inputs[0])
+    stretched = operation.text("keep_aspect_ratio_policy", "stretch") == "stretch"
+    if sizes is None or before is None or not stretched:
+        return None
+    return [Fraction(size, before[axis]) for axis, size in zip(axes, sizes.tolist(), strict=True)]
 
 
 def _irregular(operation: Operation, factors: Sequence[int]) -> str | None:

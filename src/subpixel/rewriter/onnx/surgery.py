@@ -10,7 +10,7 @@ from onnx_ir.passes.common import ShapeInferencePass
 from subpixel.rewriter.decide import Choices
 from subpixel.rewriter.layers import Shape
 from subpixel.rewriter.onnx.examples import Feeds
-from subpixel.rewriter.onnx.graph import OnnxGraph
+from subpixel.rewriter.onnx.graph import OnnxGraph, fixed_values
 from subpixel.rewriter.onnx.lower import Lowering
 from subpixel.rewriter.onnx.operators import READERS
 from subpixel.rewriter.onnx.quantised import QuantisedLowering, centred
@@ -40,19 +40,22 @@ def observe(
     """Run the model once.
 
     Returns:
-        The shapes of what its layers read, and the sizes that it computes for its resizes, by name.
+        The shapes of what its layers read, and what it computes for them besides pixels, by name.
     """
     copy = model.clone()
     nodes = [node for node in copy.graph if node.op_type in READERS and not node.domain]
+    fixed, inputs = fixed_values(copy), _computed(value for node in nodes for value in node.inputs)
     read = _computed(value for node in nodes for value in node.inputs[:2])
     sizes = _computed(value for node in nodes if node.op_type == "Resize" for value in node.inputs[1:])
-    probes = [ir.Node("", "Shape", [value]) for value in read] + [ir.Node("", "Identity", [v]) for v in sizes]
+    others = [value for value in inputs if value in {*fixed, *sizes} and not _dequantised(value)]
+    probes = [ir.Node("", "Shape", [value]) for value in read]
+    probes += [ir.Node("", "Identity", [value]) for value in others]
     copy.graph.extend(probes)
     copy.graph.outputs.clear()
     copy.graph.outputs.extend(probe.outputs[0] for probe in probes)
     found = session(runtime, copy)(example) if probes else []
     shapes = {value.name or "": tuple(shape.tolist()) for value, shape in zip(read, found, strict=False)}
-    values = {value.name or "": array for value, array in zip(sizes, found[len(read) :], strict=True)}
+    values = {value.name or "": array for value, array in zip(others, found[len(read) :], strict=True)}
     return shapes, values
 
 
@@ -84,7 +87,6 @@ def fragment(
         values |= zip(node.outputs, copy.outputs, strict=True)
         copies.append(copy)
     (result,) = copies[-1].outputs
-    result.type = ir.TensorType(dtype)
     opsets = {"": graph.model.opset_imports[""]}
     body = ir.Graph([x], [result], nodes=copies, initializers=constants, opset_imports=opsets, name="site")
     return ir.Model(body, ir_version=max(graph.model.ir_version, 4))
@@ -174,10 +176,11 @@ def _replace(graph: ir.Graph, old: ir.Value, lowering: Lowering, values: dict[st
 
 
 def _drop(model: ir.Model, touched: set[ir.Node]) -> None:
-    """Remove those of the nodes that nobody reads, and the initializers that only they read."""
+    """Remove those of the nodes that nobody reads, and what only they read."""
     for node in reversed(model.graph):
         if node in touched and not any(output.uses() or output.is_graph_output() for output in node.outputs):
             read = [value for value in node.inputs if value is not None]
+            touched.update(producer for value in read if (producer := value.producer()) is not None)
             model.graph.remove(node, safe=True)
             for value in read:
                 if value.is_initializer() and not value.uses() and not value.is_graph_output():
@@ -187,6 +190,12 @@ def _drop(model: ir.Model, touched: set[ir.Node]) -> None:
 def _computed(values: Iterable[ir.Value | None]) -> list[ir.Value]:
     """Each that is no initializer, once."""
     return list(dict.fromkeys(value for value in values if value is not None and not value.is_initializer()))
+
+
+def _dequantised(value: ir.Value) -> bool:
+    """Weights, as they are stored, say more."""
+    producer = value.producer()
+    return producer is not None and producer.op_type == "DequantizeLinear"
 
 
 def _initializer(value: ir.Value, tensor: ir.TensorProtocol | None) -> ir.Value:
