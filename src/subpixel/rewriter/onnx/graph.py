@@ -101,6 +101,12 @@ class OnnxGraph:
         """The integers that are the weights of a transposed convolution."""
         return weights(node, self.constant) if node.op_type == "ConvTranspose" else None
 
+    def ends(self, node: ir.Node) -> list[str]:
+        """Where fractions can be compared that a site has made: behind its rounding, if that is moved."""
+        quantiser = self.quantiser(node) if self.quantised(node) else None
+        readers = [node] if quantiser is None else quantiser.outputs[0].consumers()
+        return [reader.outputs[0].name or "" for reader in readers if reader.op_type != "QuantizeLinear"]
+
     def reads_integers(self, node: ir.Node) -> bool:
         """Whether constants of a node, its weights, are quantised."""
         return any(integers(value, self.constant) is not None for value in node.inputs)

@@ -1,6 +1,7 @@
 """Chains of layers as ONNX nodes that leave sizes to the run: symbolic dimensions stay symbolic."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import singledispatchmethod
 from math import prod
 from typing import Any
@@ -46,7 +47,7 @@ class Lowering:
 
     def chain(self, chain: Chain, x: ir.Value, shape: Shape) -> ir.Value:
         """The output of a chain; `shape` is the input's in the example."""
-        for layer in _joined(chain):
+        for layer in _joined([part for whole in chain for part in _grown_first(whole)]):
             x = self._layer(layer, x, shape)
             shape = layer.output_shape(shape)
         return x
@@ -85,7 +86,7 @@ class Lowering:
 
     @_layer.register
     def _(self, layer: Split, x: ir.Value, shape: Shape) -> ir.Value:
-        phases = [self._layer(_convolution(phase, layer), x, shape) for phase in layer.phases]
+        phases = [self.chain((_convolution(phase, layer),), x, shape) for phase in layer.phases]
         maps = self.op("Concat", *phases, axis=1)
         strides = tuple(axis.stride for axis in layer.geometry)
         _, channels, *sizes = layer.output_shape(shape)
@@ -108,7 +109,7 @@ class Lowering:
             x = self.chain(tuple(pad), x, shape)
             x = self.op("SpaceToDepth", x, blocksize=unshuffle.factors[0])
             weight = crd_to_dcr(layer.weight.swapaxes(0, 1), prod(unshuffle.factors)).swapaxes(0, 1)
-            return self._layer(Convolution.plain(weight, layer.bias, convolution.pads), x, shape)
+            return self.chain((Convolution.plain(weight, layer.bias, convolution.pads),), x, shape)
         return self.chain((*pad, unshuffle, convolution), x, shape)
 
     @_layer.register
@@ -123,10 +124,10 @@ class Lowering:
 
     @_layer.register
     def _(self, layer: Pad, x: ir.Value, _shape: Shape) -> ir.Value:
-        x, grown = self._crop(x, layer.pads), _grown(layer.pads)
-        if not any(map(any, grown)):
-            return x
-        return self.op("Pad", x, np.array(_flat([(0, 0), (0, 0), *grown])), mode=PAD_MODES[layer.mode])
+        grown = _grown(layer.pads)
+        if any(map(any, grown)):
+            x = self.op("Pad", x, np.array(_flat([(0, 0), (0, 0), *grown])), mode=PAD_MODES[layer.mode])
+        return self._crop(x, layer.pads)
 
     @_layer.register
     def _(self, layer: Pointwise, x: ir.Value, _shape: Shape) -> ir.Value:
@@ -198,7 +199,16 @@ class Lowering:
         return blocks, self.op("Concat", batch, np.array([channels]), enlarged, axis=0)
 
 
-def _joined(chain: Chain) -> Chain:
+def _grown_first(layer: Layer) -> Chain:
+    """Zeros on one side before the other side is cropped, or there may be no pixel in between."""
+    if not isinstance(layer, Convolution) or not any(min(pair) < 0 < max(pair) for pair in layer.pads):
+        return (layer,)
+    both = tuple(pair if min(pair) < 0 < max(pair) else (0, 0) for pair in layer.pads)
+    others = tuple((0, 0) if any(turned) else pair for pair, turned in zip(layer.pads, both, strict=True))
+    return Pad(both), replace(layer, pads=others)
+
+
+def _joined(chain: Sequence[Layer]) -> Chain:
     """With one crop for several in a row."""
     result: list[Layer] = []
     for layer in chain:
