@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from subpixel.rewriter import MismatchError, rewrite
+from subpixel.rewriter.decide import EXACT
+from subpixel.rewriter.pytorch.target import _difference
 from subpixel.rewriter.rules import nearest, transposed
 
 EXAMPLE, OTHER = noise(1, 4, 5, 4), noise(2, 4, 6, 7)
@@ -202,6 +204,47 @@ def test_what_is_no_number_in_both_is_no_difference() -> None:
     changed, report = forcibly(model, x)
     assert report.changed
     assert_same_function(changed, model, (x,))
+
+
+class Output:
+    """A class of somebody's own, which PyTorch does not know."""
+
+    def __init__(self, image: Tensor, rows: int) -> None:
+        self.image, self.rows = image, rows
+
+
+A = noise(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("result", "expected", "same"),
+    [
+        (A, A, True),
+        (A, A + 1e-3, False),
+        (A, A[:1], False),
+        (A, A.float(), False),
+        ([A, 1, "a", None], [A, 1, "a", None], True),
+        ([A, 1, "a"], [A, 2, "a"], False),
+        ([A, 1, "a"], [A, 1, "b"], False),
+        ((A, 0.5), (A, 0.5 + 1e-3), False),
+        ((A, 0.5), (A, 1), False),
+        ((A,), [A], False),
+        ((A,), (A, A), False),
+        ({"a": A}, {"a": A}, True),
+        ({"a": A}, {"b": A}, False),
+        (Output(A, 2), Output(A.clone(), 2), True),
+        (Output(A, 2), Output(A + 1e-3, 2), False),
+        (Output(A, 2), Output(A, 3), False),
+        (A.log(), A.log(), True),
+        (A.log(), A.abs().log(), False),
+        (A[:0], A[:0], True),
+        (A * 0, A * 0, True),
+        (A * 1e-200, A * 0, False),
+    ],
+)
+def test_what_the_proof_takes_for_the_same(result: Any, expected: Any, same: bool) -> None:
+    """All that a model gives: its structure, its tensors and what else there is."""
+    assert (_difference(result, expected) <= EXACT) == same
 
 
 def test_without_up_samplers_nothing_changes() -> None:

@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 from torch.nn.utils import remove_weight_norm
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
 from subpixel.functional import CHANNELS_LAST, memory_format
 from subpixel.rewriter.decide import (
@@ -181,14 +181,19 @@ class ModuleTarget:
 
     def differences(self, model: nn.Module, choices: Choices) -> tuple[float | None, float]:
         """See `Target`."""
-        found = [_difference(model(*self.args, **self.kwargs), self.model(*self.args, **self.kwargs))]
+        found = [self._difference(model, self.args, self.kwargs)]
         for args, kwargs in self._other_sizes():
             with suppress(OtherBranchError):
-                found.append(_difference(model(*args, **kwargs), self.model(*args, **kwargs)))
+                found.append(self._difference(model, args, kwargs))
                 break
         else:
             self.notes = (NO_OTHER_SIZE,)
         return self._difference_in_double(choices), max(found)
+
+    def _difference(self, model: nn.Module, args: Any, kwargs: Any) -> float:
+        """From the original, where both draw the same random numbers."""
+        result, expected = (_seeded(m, args, kwargs, self.seed) for m in (model, self.model))
+        return _difference(result, expected)
 
     def whole(self, model: nn.Module | None) -> Run:
         """See `Target`."""
@@ -236,7 +241,7 @@ class ModuleTarget:
             args, kwargs = tree_map(_doubled, (self.args, self.kwargs))
             with _DoubleOnly() as seen:  # type: ignore[no-untyped-call]
                 try:
-                    expected = model(*args, **kwargs)
+                    expected = _seeded(model, args, kwargs, self.seed)
                 except RuntimeError:  # it mixes precisions
                     return None
             if not seen.double_only:
@@ -244,7 +249,7 @@ class ModuleTarget:
             target = ModuleTarget(model, args, kwargs, self.seed, self._search)
             pairs = zip(self.sites(), target.sites(), strict=True)  # the same search finds the same
             same = {theirs: choices[ours] for ours, theirs in pairs if ours in choices}
-            return _difference(target.rewritten(same)(*args, **kwargs), expected)
+            return _difference(_seeded(target.rewritten(same), args, kwargs, self.seed), expected)
         return None
 
 
@@ -335,16 +340,37 @@ def _run_on(module: nn.Module, *args: Any, **kwargs: Any) -> Run:
     return run
 
 
+def _seeded(model: nn.Module, args: Any, kwargs: Any, seed: int) -> Any:
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        return model(*args, **kwargs)
+
+
 def _difference(result: Any, expected: Any) -> float:
-    """The largest of all tensors, relative to the largest value of each."""
-    pairs = zip(tree_leaves(result), tree_leaves(expected), strict=True)
-    tensors = [(a, b) for a, b in pairs if isinstance(b, Tensor) and b.numel()]
-    return max((_relative(a, b) for a, b in tensors), default=0.0)
+    """The largest of all tensors, relative to the largest value of each; infinite where all else differs."""
+    (found, given), (wanted, structure) = tree_flatten(result), tree_flatten(expected)
+    if given != structure:
+        return float("inf")
+    return max(map(_leaf_difference, found, wanted), default=0.0)
+
+
+def _leaf_difference(a: Any, b: Any) -> float:
+    if type(a) is not type(b):
+        return float("inf")
+    if isinstance(a, Tensor):
+        return _relative(a, b)
+    if isinstance(a, float):
+        return _relative(torch.tensor(a), torch.tensor(b))
+    if hasattr(a, "__dict__"):  # an output class of somebody's own
+        return _difference(vars(a), vars(b))
+    return 0.0 if a == b else float("inf")
 
 
 def _relative(a: Tensor, b: Tensor) -> float:
-    if a.shape != b.shape:
+    if (a.shape, a.dtype) != (b.shape, b.dtype):
         return float("inf")
+    if not b.numel():
+        return 0.0
     a, b = a.double(), b.double()
     finite = b.isfinite()
     if not finite.any() or not torch.equal(a[~finite].nan_to_num(), b[~finite].nan_to_num()):

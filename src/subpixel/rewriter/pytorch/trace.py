@@ -13,6 +13,7 @@ import torch
 from torch import fx, nn
 from torch.fx.node import has_side_effect, map_aggregate
 from torch.nn.utils.weight_norm import WeightNorm
+from torch.utils._pytree import tree_leaves, tree_map
 
 Value = Any
 PLAIN = (type(None), bool, str)  # what Python compares by identity or branches on is recorded as it is
@@ -65,6 +66,11 @@ class Witness(fx.Proxy):
         """What it is in the example."""
         return self.tracer.values[self.node]
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """What `isinstance` in a forward is to see."""
+        return type(self.value)
+
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.value, name)
         if callable(found):
@@ -86,6 +92,12 @@ class Witness(fx.Proxy):
 
     def __float__(self) -> float:
         return float(self.tracer.fixed(self))
+
+    def __format__(self, spec: str) -> str:
+        return format(self.tracer.fixed(self), spec)
+
+    def __str__(self) -> str:
+        return format(self)
 
     def __contains__(self, item: object) -> bool:
         return item in self.tracer.fixed(self)
@@ -117,7 +129,14 @@ class Tracer(fx.Tracer):
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         self._given = bound.arguments
-        return super().trace(root, concrete_args)
+        before, self._random = _attributes(root), torch.get_rng_state()
+        try:
+            graph = super().trace(root, concrete_args)
+        finally:
+            changed = _restored(root, before)
+        if changed:
+            raise TypeError(f"it changes {', '.join(changed)} of itself, which a graph does not")
+        return graph
 
     def proxy(self, node: fx.Node) -> Witness:
         """See `fx.Tracer`."""
@@ -134,7 +153,10 @@ class Tracer(fx.Tracer):
         values = map_aggregate((args, kwargs), lambda a: self.values[a] if isinstance(a, fx.Node) else a)
         self._computing = True  # what runs for its value is not recorded
         arguments: Any = values
+        if not torch.equal(self._random, torch.get_rng_state()):
+            raise TypeError("it draws random numbers that depend on no input, which a graph would repeat")
         value = self._run(kind, target, *arguments)
+        self._random = torch.get_rng_state()
         self._computing = False
         node = super().create_node(kind, target, args, kwargs, *rest, **named)
         self.values[node] = value
@@ -147,6 +169,10 @@ class Tracer(fx.Tracer):
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
         """See `fx.Tracer`."""
         return attr_val if self._computing else super().getattr(attr, attr_val, parameter_proxy_cache)
+
+    def create_arg(self, a: Any) -> Any:
+        """See `fx.Tracer`, which takes what says that it is a tensor for a constant."""
+        return a.node if isinstance(a, fx.Proxy) else super().create_arg(a)
 
     def create_proxy(self, *args: Any, **kwargs: Any) -> Any:
         """Give what Python may compare by identity as it is, all else as a proxy."""
@@ -185,6 +211,26 @@ class Tracer(fx.Tracer):
             return args[0]
         call: Callable[..., Any] = self.root.get_submodule(target) if kind == "call_module" else target
         return call(*args, **kwargs)
+
+
+def _attributes(module: nn.Module) -> dict[str, Value]:
+    """What a module holds, in copies of its lists and dicts; but for the constants of a graph."""
+    held = {name: value for name, value in vars(module).items() if not name.startswith("_tensor_constant")}
+    return {name: tree_map(lambda leaf: leaf, value) for name, value in held.items()}
+
+
+def _restored(module: nn.Module, before: Mapping[str, Value]) -> list[str]:
+    """Give a module its attributes back; the names of those that had changed."""
+    after = _attributes(module)
+    changed = [name for name in {**before, **after} if _leaves(before, name) != _leaves(after, name)]
+    for name in changed:
+        del vars(module)[name]
+    vars(module).update({name: before[name] for name in changed if name in before})
+    return changed
+
+
+def _leaves(attributes: Mapping[str, Value], name: str) -> list[int]:
+    return [id(leaf) for leaf in tree_leaves(attributes[name])] if name in attributes else []
 
 
 def has_hooks(module: nn.Module) -> bool:

@@ -1,0 +1,175 @@
+"""What Python may do in a forward beside computing: recorded, guarded, or the reason to keep it."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from pytorch_models import assert_same_function, became, called, forcibly, noise, reasons, seeded
+from test_rewriter_pytorch_forwards import Net
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (its usual name)
+from torch.utils._pytree import tree_leaves
+
+EXAMPLE, OTHER = noise(1, 4, 6, 4), noise(2, 4, 8, 7)
+
+
+class Up(Net):
+    def up2(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2))
+
+
+class AsksForTypes(Up):
+    def forward(self, inputs: Any) -> Tensor:
+        x = inputs if isinstance(inputs, Tensor) else inputs[0] + inputs[1]
+        if not isinstance(inputs, Tensor | list) or not isinstance(x.shape[2], int):
+            raise TypeError("a tensor or a list is needed")
+        return self.up2(x)
+
+
+class ComputesSizes(Up):
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, :, : math.ceil(x.shape[2] / 2)]
+        b, c, h, w = x.shape
+        rows, columns = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+        return self.up2(x + rows - columns).view(b, c * 4, -1)[:, :, : h * w]
+
+
+class Formats(Up):
+    def forward(self, x: Tensor) -> dict[str, Any]:
+        assert x.ndim == 4, f"four axes are needed; got {tuple(x.shape)}"
+        return {f"{x.ndim}-D": self.up2(x), "rows": x.shape[2]}
+
+
+class Tries(Up):
+    def forward(self, x: Tensor) -> Tensor:
+        try:
+            x = x.reshape(3, -1, 7, 100)
+        except RuntimeError:
+            x = x * 2
+        with torch.no_grad():
+            return self.up2(torch.cat([x, x.flip(1)], 1).chunk(2, dim=1)[1])
+
+
+class Draws(Up):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up2(x + torch.randn_like(x)) + torch.rand_like(x).mean()
+
+
+class HasConstants(Up):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up2(x * torch.tensor([1.0, 2, 3, 4], dtype=x.dtype)[:, None, None])
+
+
+@pytest.mark.parametrize(
+    ("net", "example"),
+    [
+        (AsksForTypes, EXAMPLE),
+        (AsksForTypes, [EXAMPLE, EXAMPLE]),
+        (ComputesSizes, EXAMPLE),
+        (Formats, EXAMPLE),
+        (Tries, EXAMPLE),
+        (HasConstants, EXAMPLE),
+    ],
+)
+def test_python_that_a_graph_records(net: type[nn.Module], example: Any) -> None:
+    model = seeded(net())
+    changed, report = forcibly(model, (example,))
+    assert became(report) == {"conv": "compact"}
+    assert_same_function(changed, model, (example,))
+
+
+@pytest.mark.parametrize("net", [Tries, HasConstants, ComputesSizes])
+def test_it_holds_at_other_sizes(net: type[nn.Module]) -> None:
+    model = seeded(net())
+    changed, _ = forcibly(model, EXAMPLE)
+    assert_same_function(changed, model, (OTHER,))
+
+
+def test_random_numbers_are_drawn_at_each_call() -> None:
+    """As often as before, so that the same seed gives the same."""
+    model = seeded(Draws())
+    changed, report = forcibly(model, EXAMPLE)
+    assert became(report) == {"conv": "compact"}
+    results = []
+    for net in (changed, model, changed):
+        torch.manual_seed(len(results) // 2)
+        results.append(called(net, (OTHER,)))
+    assert torch.allclose(results[0], results[1], rtol=0, atol=1e-10)
+    assert not torch.allclose(results[0], results[2])
+
+
+class Up2(Up):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up2(x)
+
+
+def test_a_rewrite_draws_no_random_number() -> None:
+    model = seeded(Up2())
+    torch.manual_seed(0)
+    forcibly(model, EXAMPLE)
+    after = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(after, torch.rand(1))
+
+
+class Stores(Up):
+    def forward(self, x: Tensor) -> Tensor:
+        self.features = x
+        return self.up2(x)
+
+
+class Counts(Up):
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.up2(x)
+
+
+class Collects(Up):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Any] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(x)
+        return self.up2(x)
+
+
+class CountsInABuffer(Up):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls = self.calls + 1
+        return self.up2(x)
+
+
+class DrawsConstants(Up):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up2(x + torch.randn(4, 1, 1, dtype=torch.float64) * 0)
+
+
+@pytest.mark.parametrize(
+    ("net", "reason"),
+    [
+        (Stores, "TypeError: it changes features of itself"),
+        (Counts, "TypeError: it changes calls of itself"),
+        (Collects, "TypeError: it changes seen of itself"),
+        (CountsInABuffer, "TypeError: it changes _buffers of itself"),
+        (DrawsConstants, "TypeError: it draws random numbers that depend on no input"),
+    ],
+)
+def test_python_that_a_graph_does_not_record(net: type[nn.Module], reason: str) -> None:
+    """The forward is kept, and nothing of the trace is left in the model."""
+    model = seeded(net())
+    changed, report = forcibly(model, EXAMPLE)
+    (found,) = reasons(report).values()
+    assert reason in found
+    assert_same_function(changed, model, (EXAMPLE,), (OTHER,))
+    assert not any(isinstance(value, torch.fx.Proxy) for value in tree_leaves(list(vars(changed).values())))
+    if net is Stores:
+        called(changed, (OTHER,))
+        assert torch.equal(changed.features, OTHER)
