@@ -170,11 +170,21 @@ def test_the_same_decisions_from_a_cache(tmp_path: Path) -> None:
     _, second = decided(again, cache=Cache(path))
     assert [record.became for record in second.sites] == [record.became for record in first.sites]
     assert [record.reason for record in second.sites] == ["as decided before"] * 2
-    assert again.timed == 2  # the whole model, before and after
+    assert again.timed == 0
+    assert second.milliseconds is None
     assert [record.macs for record in second.sites] == [record.macs for record in first.sites]
     assert [record.became for record in decided(again, "all", Cache(path))[1].sites] == ["aligned", "compact"]
     again.runtime = "another"
     assert [record.became for record in decided(again, cache=Cache(path))[1].sites] == [KEPT, "compact"]
+
+
+def test_that_the_whole_is_slower_is_cached_too(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.json"
+    decided(Chains(FASTER | {("whole", "rewritten"): 1.01}), cache=Cache(path))
+    again = Chains(FASTER)
+    model, report = decided(again, cache=Cache(path))
+    assert (model, again.timed) == (None, 0)
+    assert report.sites[0].reason == "the whole model is not faster with it"
 
 
 def test_without_a_path_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +205,7 @@ def test_a_decision_that_the_site_does_not_have_is_made_anew(tmp_path: Path) -> 
     """As another version may have left it in a cache."""
     path = tmp_path / "decisions.json"
     decided(Chains(FASTER), cache=Cache(path))
-    path.write_text(path.read_text().replace("compact", "unheard-of"))
+    path.write_text(path.read_text().replace('"compact"', '"unheard-of"'))
     _, report = decided(Chains(FASTER), cache=Cache(path))
     assert [record.became for record in report.sites] == ["compact", KEPT]
     assert "unheard-of" not in path.read_text()

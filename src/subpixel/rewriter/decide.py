@@ -150,11 +150,21 @@ def decide(target: Target[ModelT], settings: Settings, cache: Cache) -> tuple[Mo
     model = target.rewritten(choices)
     errors = target.differences(model, choices)
     _require_equal(target, choices, errors)
-    times = _race_whole(target, model, settings)
-    if settings.keep == "faster" and gain(times[KEPT], times[REWRITTEN]) < 1:
+    key = " and ".join(sorted(f"{_key(target, site, settings)} as {form}" for site, form in choices.items()))
+    times: Times = {}
+    if key not in cache.forms:
+        times = _race_whole(target, model, settings)
+        slower = settings.keep == "faster" and gain(times[KEPT], times[REWRITTEN]) < 1
+        cache.forms[key] = KEPT if slower else REWRITTEN
+        cache.save()
+    if cache.forms[key] == KEPT:
         return None, _unchanged(target, records, times)
-    found = tuple(records.values())
-    return model, Report(target.runtime, found, _milliseconds(times, REWRITTEN), errors, target.notes)
+    milliseconds = _milliseconds(times, REWRITTEN) if times else None
+    return model, Report(target.runtime, tuple(records.values()), milliseconds, errors, target.notes)
+
+
+def _key(target: Target[Any], site: Site[Any], settings: Settings) -> str:
+    return f"{settings.keep} {target.runtime} {target.key(site)}"
 
 
 def _race_whole(target: Target[ModelT], model: ModelT, settings: Settings) -> Times:
@@ -173,7 +183,7 @@ def _record(target: Target[Any], site: Site[Any], settings: Settings, cache: Cac
     allowed = _allowed(site, settings.keep)
     if not allowed:
         return Record(site.path, site.was, KEPT, "it is in LR space already")
-    key = f"{settings.keep} {target.runtime} {target.key(site)}"
+    key = _key(target, site, settings)
     times: Times = {}
     if base(cache.forms.get(key, "")) not in {KEPT, *allowed}:
         runs = {name: run for name, run in target.runs(site).items() if name == KEPT or base(name) in allowed}
@@ -223,7 +233,9 @@ def _milliseconds(times: Times, name: str) -> tuple[float, float]:
 
 def _unchanged(target: Target[Any], records: Mapping[Site[Any], Record], times: Times) -> Report:
     """All kept: the gains of the sites by themselves are lost in the whole."""
-    reason = f"the whole model would be {gain(times[KEPT], times[REWRITTEN]):.3f} times as fast"
+    reason = "the whole model is not faster with it"
+    if times:
+        reason = f"the whole model would be {gain(times[KEPT], times[REWRITTEN]):.3f} times as fast"
     kept = tuple(
         Record(r.path, r.was, KEPT, reason, r.macs, r.milliseconds) if r.changed else r
         for r in records.values()

@@ -42,7 +42,8 @@ class Report:
     Attributes:
         runtime: what was timed, with its version, threads and processor.
         sites: a record each, in the order of the network.
-        milliseconds: medians (before, after) of the whole model, or None where nothing was changed.
+        milliseconds: medians (before, after) of the whole model; None where nothing was changed, or where
+            that was decided before.
         error: the largest difference, relative to the largest output: (float64, own precision); None where
             it was not computed.
         notes: what the reader should know.
