@@ -40,17 +40,31 @@ def _assigned(node: fx.Node, values: Mapping[fx.Node, Any]) -> Iterator[tuple[fx
     steps = _steps(index, len(size))
     if steps is None or not isinstance(given, Tensor) or given.ndim != len(size):
         return
+    if given.shape[:2] != size[:2] or given.dtype != values[zeros].dtype or not _only_of(zeros, x):
+        return
     behind = tuple(n - (m - 1) * r - 1 for n, m, r in zip(size[2:], given.shape[2:], steps, strict=True))
     if all(n < r for n, r in zip(behind, steps, strict=True)):
         yield node, (ZeroInsertion(steps, behind),)
 
 
+def _only_of(node: fx.Node, x: fx.Node) -> bool:
+    """Whether a node is made of x, and of constants, alone."""
+    seen, pending = {x, node}, [node]
+    while pending:
+        inner = pending.pop()
+        if inner.op == "placeholder":
+            return False
+        fresh = {*inner.all_input_nodes} - seen
+        seen |= fresh
+        pending += fresh
+    return True
+
+
 def _steps(index: Any, ndim: int) -> tuple[int, ...] | None:
     """The steps along the spatial axes, if an index takes every r-th pixel, from the first on."""
-    items = index if isinstance(index, tuple) else (index,)
-    if not items or items[0] is not Ellipsis:
-        items = (Ellipsis, *items)
-    slices = [slice(None)] * (ndim + 1 - len(items)) + list(items[1:])
+    items = list(index) if isinstance(index, tuple) else [index]
+    gap = items.index(Ellipsis) if Ellipsis in items else len(items)
+    slices = [*items[:gap], *[slice(None)] * (ndim - len(items) + (gap < len(items))), *items[gap + 1 :]]
     if not all(isinstance(item, slice) and not item.start and item.stop is None for item in slices):
         return None
     steps = tuple(item.step or 1 for item in slices)
@@ -62,18 +76,25 @@ def _reshaped(node: fx.Node, values: Mapping[fx.Node, Any]) -> Iterator[tuple[fx
     row: list[Any] = [node]
     while len(row) < 4 and row[0].args and isinstance(row[0].args[0], fx.Node):
         row = [row[0].args[0], *row]
-    if len(row) < 4 or getattr(row[2].target, "__name__", "") != "pad" or len(row[2].args) > 2:
+    if (
+        len(row) < 4
+        or getattr(row[2].target, "__name__", "") != "pad"
+        or len(row[2].args) > 2
+        or row[2].kwargs.get("value")
+    ):
         return
     if any(len(inner.users) > 1 for inner in row[1:3]):
         return
-    x, cells, padded, _ = (values[n] for n in row)
+    x, _, padded, _ = (values[n] for n in row)
     factors = tuple(padded.shape[3::2])
     single = (n for size in x.shape[2:] for n in (size, 1))
     grown = (n for pair in zip(x.shape[2:], factors, strict=False) for n in pair)
     behind = [n for factor in reversed(factors) for n in (0, factor - 1, 0, 0)]
     pads = list(row[2].args[1])
-    found = tuple(cells.shape), tuple(padded.shape), pads
-    if found != ((*x.shape[:2], *single), (*x.shape[:2], *grown), behind[: len(pads)]):
+    result = (n * factor for n, factor in zip(x.shape[2:], factors, strict=False))
+    shapes = ((*x.shape[:2], *sizes) for sizes in (single, grown, result))
+    found = *(tuple(values[n].shape) for n in row[1:]), pads
+    if found != (*shapes, behind[: len(pads)]):
         return
     yield row[1], (ZeroInsertion(factors, tuple(factor - 1 for factor in factors)),)
     nothing = Pad(((0, 0),) * len(factors))
