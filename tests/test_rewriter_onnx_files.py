@@ -227,6 +227,15 @@ def test_old_opsets(tmp_path: Path, opset: int) -> None:
     refused(path, f"the opset must be at least 11; got {opset}. Convert it")
 
 
+def test_the_standard_domain_has_two_names(tmp_path: Path) -> None:
+    """Empty, or ai.onnx."""
+    path = changed_file(
+        tmp_path / "m.onnx", lambda proto: setattr(proto.opset_import[0], "domain", "ai.onnx")
+    )
+    changed, _ = rewrite(path, keep="all", seconds=0.01)
+    assert_equal_models(upsampler(), ir.from_proto(changed), noise(1, 2, 5, 6))
+
+
 def test_sizes_must_be_known() -> None:
     """Without an example, nothing says how large a symbolic axis is."""
     made = model(lambda op, x: op("Relu", x), [1, 3, "h", "w"])

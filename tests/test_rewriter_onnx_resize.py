@@ -267,6 +267,37 @@ def test_interpolation_is_depthwise(mode: str, factor: int, where: str) -> None:
     assert assert_all_forms_equal(made, X, noise(2, 3, 1, 7)) == {"depthwise"}
 
 
+def test_interpolation_of_symbolic_channels_is_kept() -> None:
+    """A kernel has as many channels as it has."""
+    made = model(
+        lambda op, x: resize(op, x, 2, 2, mode="linear", coordinate_transformation_mode="half_pixel"),
+        ["n", "c", "h", "w"],
+    )
+    (site,) = target(made, X).sites()
+    assert site.reason == "its channels are symbolic"
+
+
+def test_functions_are_left_alone() -> None:
+    """What a local function holds stays, and a note says so."""
+    inner, given = Maker(), ir.val("given", ir.DataType.FLOAT)
+    weight = inner("Constant", value=ir.tensor(noise(3, 3, 2, 2)))
+    body = ir.Graph(
+        [given],
+        [inner("ConvTranspose", given, weight, strides=[2, 2])],
+        nodes=inner.nodes,
+        opset_imports={"": 18},
+    )
+    made = model(
+        lambda op, x: convolve(op, resize(op, op.op("up", [x], domain="mine"), 2, 2)), ["n", 3, "h", "w"]
+    )
+    made.functions["mine", "up", ""] = ir.Function("mine", "up", graph=body, attributes=[])
+    made.graph.opset_imports["mine"] = 1
+    proven = target(made, X)
+    (site,) = proven.sites()
+    assert proven.notes == ("1 up-samplers in branches, loops and functions are left alone",)
+    assert_equal_models(made, proven.rewritten({site: "split"}), X)
+
+
 def test_sub_pixel_convolution_back_to_a_transposed_one() -> None:
     """In either order of channels."""
     for mode in ("CRD", "DCR"):
@@ -324,7 +355,7 @@ def test_branches_are_left_alone() -> None:
     made = model(build, ["n", 3, "h", "w"])
     proven = target(made, X)
     (site,) = proven.sites()
-    assert proven.notes == ("2 up-samplers in branches and loops are left alone",)
+    assert proven.notes == ("2 up-samplers in branches, loops and functions are left alone",)
     changed = proven.rewritten({site: "split"})
     assert "Resize" in operators(changed)
     assert_equal_models(made, changed, X, -X)

@@ -224,6 +224,30 @@ def test_a_wrong_shuffle_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         rewrite(made, noise(1, 2, 5, 6), keep="all", seconds=0.01, cache=None)
 
 
+def test_what_follows_cannot_hide_a_wrong_shuffle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sites are compared where they end, though the model's own output may show nothing of them."""
+    right = Lowering._shuffle
+    monkeypatch.setattr(
+        Lowering, "_shuffle", lambda self, x, channels, factors, _: right(self, x, channels, factors, "DCR")
+    )
+
+    def build(op: Maker, x: ir.Value) -> ir.Value:
+        maps = op("ConvTranspose", x, noise(2, 3, 4, 4), strides=[2, 2])
+        return op("Mul", maps, np.array(0, np.float32))
+
+    with pytest.raises(MismatchError, match="must not change"):
+        rewrite(model(build, [1, 2, "h", "w"]), noise(1, 2, 5, 6), keep="all", seconds=0.01)
+
+
+def test_one_pixel_between_zeros_and_a_crop() -> None:
+    """A phase that drops the only pixel on one side and reads zeros on the other."""
+    made = model(
+        lambda op, x: op("ConvTranspose", x, noise(1, 1, 3), strides=[3], dilations=[4], pads=[4, 4]),
+        ["n", 1, "w"],
+    )
+    assert "split" in assert_all_forms_equal(made, noise(1, 1, 1), noise(2, 1, 5))
+
+
 def test_a_wrong_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Phases in the wrong order differ in float64, before any model is made."""
     rules: Any = "subpixel.rewriter.rules.transposed.transposed_to_lr"

@@ -79,7 +79,7 @@ def _checked(value: ir.Value, array: NDArray[Any]) -> NDArray[Any]:
     )
     if value.dtype is None or array.dtype != value.dtype.numpy() or not fits:
         raise ValueError(
-            f"example_inputs must be {value.dtype} of {value.shape} for {value.name};  "
+            f"example_inputs must be {value.dtype} of {value.shape} for {value.name}; "
             f"got {array.dtype} of {array.shape}."
         )
     return array

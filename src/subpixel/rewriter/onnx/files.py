@@ -46,7 +46,8 @@ def checked(model: ir.Model, folder: Path | None = None) -> ir.Model:
     Raises:
         ValueError: as `load`.
     """
-    opset = model.opset_imports.get("", 0)
+    opsets = model.opset_imports
+    opset = opsets.setdefault("", opsets.pop("ai.onnx", 0))  # two names of one
     if opset < OLDEST:
         raise ValueError(
             f"the opset must be at least {OLDEST}; got {opset}. Convert it with onnx.version_converter."

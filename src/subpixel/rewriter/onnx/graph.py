@@ -130,8 +130,7 @@ class OnnxGraph:
         shape = None if value is None else self.shapes.get(value.name or "")
         if node.domain or node.op_type not in READERS or shape is None or len(shape) < 3:
             return ()
-        opset = self.model.opset_imports[""]
-        return READERS[node.op_type](Operation(node, opset, shape, self.constant))
+        return READERS[node.op_type](Operation(node, shape, self.constant))
 
 
 def fixed_values(model: ir.Model) -> set[ir.Value]:

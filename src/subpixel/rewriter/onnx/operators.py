@@ -33,13 +33,11 @@ class Operation:
 
     Attributes:
         node: of the default domain.
-        opset: its version.
         shape: of the data input in the example.
         constant: gives the value of an input that is the same in every run, or None.
     """
 
     node: ir.Node
-    opset: int
     shape: Shape
     constant: Constant
 
@@ -164,19 +162,21 @@ def _resize(operation: Operation) -> Chain:
     scales = _scales(operation)
     if scales is None:
         return (Opaque("its size is given, not its factor"),)
-    if scales[:2] != [1, 1]:
-        return (Opaque("it resizes batch or channels"),)
-    if max(scales[2:]) <= 1:
+    if max(scales) <= 1:
         return ()
-    if min(scales[2:]) < 1 or any(scale.denominator > 1 for scale in scales):
-        return (
-            Opaque(f"its factors {', '.join(str(float(scale)) for scale in scales[2:])} are no integers"),
-        )
-    factors = tuple(int(scale) for scale in scales[2:])
-    if reason := _irregular(operation, factors):
+    if reason := _no_factors(scales) or _irregular(operation, [int(scale) for scale in scales[2:]]):
         return (Opaque(reason),)
     mode: Any = operation.text("mode", "nearest")
-    return (Resize(mode, factors, operation.shape[1]),)
+    return (Resize(mode, tuple(int(scale) for scale in scales[2:]), operation.shape[1]),)
+
+
+def _no_factors(scales: Sequence[Fraction]) -> str | None:
+    """Why they are none of an up-sampler in the rules' sense."""
+    if any(scale != 1 for scale in scales[:2]):
+        return "it resizes batch or channels"
+    if min(scales) < 1 or any(scale.denominator > 1 for scale in scales):
+        return f"its factors {', '.join(str(float(scale)) for scale in scales[2:])} are no integers"
+    return None
 
 
 def _scales(operation: Operation) -> list[Fraction] | None:
@@ -208,6 +208,8 @@ def _irregular(operation: Operation, factors: Sequence[int]) -> str | None:
         nearest = operation.text("nearest_mode", "round_prefer_floor")
         alike = all(repeats(where, nearest, factor) for factor in factors)
         return None if alike else f"with {where} and {nearest} it does not repeat each pixel alike"
+    if not _channels_are_fixed(operation.node.inputs[0]):
+        return "its channels are symbolic"
     if where not in HALF_PIXEL:
         return f"with {where} no two pixels have the same kernel"
     if operation.integer("antialias", 0) or operation.integer("exclude_outside", 0):
@@ -281,11 +283,8 @@ def _dropout(operation: Operation) -> Chain:
 def _quantiser(operation: Operation) -> Chain:
     """To integers or back, by constants."""
     scale, node = operation.input(1), operation.node
-    if (
-        scale is None
-        or (operation.given(2) and operation.input(2) is None)
-        or operation.integer("block_size", 0)
-    ):
+    shifted = operation.given(2) and operation.input(2) is None  # by what is not known
+    if scale is None or shifted or operation.integer("block_size", 0):
         return ()
     if scale.size > 1 and operation.integer("axis", 1) % len(operation.shape) != 1:
         return ()
@@ -313,6 +312,10 @@ def _scope(array: NDArray[Any], shape: Shape) -> str | None:
     if array.size == 1 and len(padded) == len(shape):
         return "number"
     return "channel" if padded == (1, shape[1], *[1] * (len(shape) - 2)) else None
+
+
+def _channels_are_fixed(value: ir.Value | None) -> bool:
+    return value is not None and value.shape is not None and isinstance(value.shape[1], int)
 
 
 def _static(value: ir.Value | None) -> Shape | None:

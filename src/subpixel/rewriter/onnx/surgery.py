@@ -47,7 +47,8 @@ def observe(
     fixed, inputs = fixed_values(copy), _computed(value for node in nodes for value in node.inputs)
     read = _computed(value for node in nodes for value in node.inputs[:2])
     sizes = _computed(value for node in nodes if node.op_type == "Resize" for value in node.inputs[1:])
-    others = [value for value in inputs if value in {*fixed, *sizes} and not _dequantised(value)]
+    wanted = fixed.union(sizes)
+    others = [value for value in inputs if value in wanted and not _dequantised(value)]
     probes = [ir.Node("", "Shape", [value]) for value in read]
     probes += [ir.Node("", "Identity", [value]) for value in others]
     copy.graph.extend(probes)

@@ -25,13 +25,8 @@ BOUNDS = {
     ir.DataType.DOUBLE: 1e-4,  # OpenVINO computes it in float32
 }
 QUANTISED_BOUND = 5e-2  # rounding to integers turns over where sums differ by a float32's last digit
-SIZES = (
-    (1, 1, 1),
-    (2, 3, 2),
-    (5, 4, 3),
-    (7, 6, 5),
-    (12, 9, 7),
-)  # LR pixels, where forms are compared in float64
+# LR pixels, where forms are compared in float64.
+SIZES = ((1, 1, 1), (2, 3, 2), (5, 4, 3), (7, 6, 5), (12, 9, 7))
 UP_SAMPLERS = {"ConvTranspose", "DepthToSpace", "Resize"}
 
 
@@ -55,12 +50,9 @@ class OnnxTarget:
         self.bound = max((BOUNDS.get(self._dtype(site), 0.0) for site in self._sites), default=0.0)
         if any(node.op_type == "QuantizeLinear" for node in read.graph):
             self.bound = QUANTISED_BOUND
-        hidden = sum(node.op_type in UP_SAMPLERS for node in read.graph.all_nodes()) - sum(
-            node.op_type in UP_SAMPLERS for node in read.graph
-        )
-        self.notes: tuple[str, ...] = (
-            (f"{hidden} up-samplers in branches and loops are left alone",) if hidden else ()
-        )
+        self.notes: tuple[str, ...] = ()
+        if hidden := _hidden_up_samplers(model):
+            self.notes = (f"{hidden} up-samplers in branches, loops and functions are left alone",)
 
     def sites(self) -> list[Site[Any]]:
         """See `Target`."""
@@ -135,12 +127,9 @@ class OnnxTarget:
         return site if reason is None else replace(site, reason=reason, forms={})
 
     def _reason(self, site: Site[Any]) -> str | None:
-        given = self._given(site)
         if self._dtype(site) not in BOUNDS:
             return f"its pixels are {self._dtype(site).name}"
-        if any(map(_unshuffles, site.forms.values())) and not all(
-            isinstance(n, int) for n in given.shape or ("?",)
-        ):
+        if any(map(_unshuffles, site.forms.values())) and not _of_fixed_sizes(self._given(site)):
             return "the sizes of its input are symbolic"
         if self.graph.quantised(site.nodes[0]) is None and any(map(self.graph.reads_integers, site.nodes)):
             return "its weights are quantised, and would have to be quantised anew"
@@ -170,6 +159,14 @@ def relative(result: NDArray[Any], expected: NDArray[Any]) -> float:
     largest = np.abs(expected[finite]).max(initial=np.finfo(np.float64).tiny)
     error = np.abs(result[finite] - expected[finite]).max(initial=0) / largest
     return float(np.nan_to_num(error, nan=np.inf, posinf=np.inf))
+
+
+def _hidden_up_samplers(model: ir.Model) -> int:
+    nodes = [
+        *model.graph.all_nodes(),
+        *(node for each in model.functions.values() for node in each.all_nodes()),
+    ]
+    return sum(node.op_type in UP_SAMPLERS and node.graph is not model.graph for node in nodes)
 
 
 def _of_fixed_sizes(value: ir.Value) -> bool:
