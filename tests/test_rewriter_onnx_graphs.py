@@ -21,6 +21,7 @@ from onnx_models import (
 )
 
 from subpixel.rewriter import rewrite
+from subpixel.rewriter.onnx import target as target_module
 
 Draw = st.DrawFn
 
@@ -202,6 +203,22 @@ def test_decisions_are_repeated_from_the_cache(runtime: str, tmp_path: Any) -> N
     assert report.sites[0].reason == "as decided before"
     assert ir.to_proto(first).SerializeToString() == ir.to_proto(second).SerializeToString()
     assert_equal_models(made, second, x)
+
+
+def test_forms_that_the_runtime_refuses_are_none_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The site is kept, with that reason."""
+
+    def refusing(*arguments: Any) -> ir.Model:
+        if arguments[2] is not None:
+            raise ValueError("no such operator")
+        return timed(*arguments)
+
+    timed = target_module.timed
+    monkeypatch.setattr(target_module, "timed", refusing)
+    made = model(lambda op, x: op("ConvTranspose", x, noise(3, 4, 4, 4), strides=[2, 2]), ["n", 3, "h", "w"])
+    changed, report = rewrite(made, noise(1, 3, 8, 8), seconds=0.01)
+    assert operators(changed) == ["ConvTranspose"]
+    assert [site.reason for site in report.sites] == ["the runtime refuses its other forms"]
 
 
 def test_outputs_without_fractions_are_compared_at_the_sites() -> None:

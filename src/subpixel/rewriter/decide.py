@@ -187,6 +187,8 @@ def _record(target: Target[Any], site: Site[Any], settings: Settings, cache: Cac
     times: Times = {}
     if base(cache.forms.get(key, "")) not in {KEPT, *allowed}:
         runs = {name: run for name, run in target.runs(site).items() if name == KEPT or base(name) in allowed}
+        if len(runs) == 1:
+            return Record(site.path, site.was, KEPT, "the runtime refuses its other forms")
         times = race(runs, settings.seconds, settings.seed)
         cache.forms[key] = _choice(times, settings.keep)
     return _described(site, cache.forms[key], target.shape(site), times)
