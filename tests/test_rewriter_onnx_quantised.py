@@ -132,6 +132,21 @@ def test_rewritten_whole(opset: int, runtime: str) -> None:
     assert_one_step(made, changed, x)
 
 
+def test_signed_in_unsigned_out() -> None:
+    """A site may be timed between integers of two types."""
+
+    def build(op: Maker, x: ir.Value) -> ir.Value:
+        scale, zero = op.array(np.array(0.02, F32)), op.array(np.array(3, np.int8))
+        pixels = op("DequantizeLinear", op("QuantizeLinear", x, scale, zero), scale, zero)
+        weight = op("DequantizeLinear", integer_weight(np.int8, 2, 3, 2, 2), np.array(0.01, F32))
+        return rounded(op, op("ConvTranspose", pixels, weight, strides=[2, 2]), 0.1, 128)
+
+    made, x = model(build, ["n", 2, "h", "w"]), noise(1, 2, 5, 6)
+    changed, report = rewrite(made, x, keep="all", seconds=0.01)
+    assert report.changed
+    assert_one_step(made, changed, x)
+
+
 def test_folds_of_quantised_weights_are_kept() -> None:
     """A resize folded into the kernel sums taps."""
 
