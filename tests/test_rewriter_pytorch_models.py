@@ -329,6 +329,13 @@ def test_wrong_arguments(model: Any, example: Any, error: type[Exception], messa
         rewrite(model, example)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("made", [lambda model: torch.jit.trace(model, EXAMPLE), torch.compile])
+def test_a_scripted_or_compiled_model_is_no_python(made: Any) -> None:
+    with pytest.raises(TypeError, match="model must run Python; got a scripted or compiled"):
+        rewrite(made(seeded(Decoder())), EXAMPLE)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -250,3 +250,58 @@ def test_subclasses_that_are_kept() -> None:
     assert found["1"] == "no convolution to fuse it with"
     assert found["0"].startswith("the forward of Untraceable cannot be traced")
     assert_same_function(changed, model, *EXAMPLES)
+
+
+class ReadsWeights(nn.Module):
+    """Looks at the weights of a layer that it calls, and at those of a layer that another one calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.up, self.conv = Calls(resize_conv()), up(), nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.inner(x.to(self.inner.row[2].weight.dtype)) * self.inner.row[2].bias.mean()
+        x = nn.functional.interpolate(self.up(x.to(self.up.weight.dtype)), scale_factor=2)
+        return self.conv(x) + self.conv.weight.mean()
+
+
+class ReadsWeightsOfALayerAlone(nn.Module):
+    """No forward is searched here, for no resize is in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = up()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(x.to(self.up.weight.dtype))[..., self.up.stride[0] :] + self.up.weight.mean()
+
+
+class Calls(nn.Module):
+    def __init__(self, row: nn.Module) -> None:
+        super().__init__()
+        self.row = row
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.row(x)
+
+
+class CallsInside(nn.Module):
+    """Calls a layer of another module by itself too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Calls(resize_conv())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(self.inner.row[2](x))
+
+
+@pytest.mark.parametrize("net", [ReadsWeights, ReadsWeightsOfALayerAlone, CallsInside])
+@pytest.mark.parametrize("choice", FORMS)
+def test_layers_that_others_use_in_other_ways(net: type[nn.Module], choice: str) -> None:
+    """They find what they found before."""
+    model = seeded(net())
+    changed, report = forcibly(model, EXAMPLES[0], form(choice))
+    assert all(record.changed for record in report.sites)
+    assert report.changed
+    assert_same_function(changed, model, *EXAMPLES)

@@ -40,6 +40,9 @@ class TracedGraph:
         values: what each gives in the example.
         prefix: the owner's name in the model.
         alone: whether it is a call of one module rather than the owner's forward.
+
+    Attributes:
+        used_elsewhere: names in the model of modules that another forward calls, or whose weights it reads.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class TracedGraph:
     ) -> None:
         self.owner, self.graph, self.values, self.prefix, self.alone = owner, graph, values, prefix, alone
         self._changed = values.changed_in_place()
+        self.used_elsewhere: set[str] = set()
         self._layers: dict[fx.Node, Chain] = dict(zero_insertions(graph, values))
         self._constant: dict[fx.Node, bool] = {}
 
@@ -80,12 +84,15 @@ class TracedGraph:
 
     def path(self, node: fx.Node) -> str:
         """See `Graph`."""
-        name = local_name(node)
-        return f"{self.prefix}.{name}" if self.prefix else name
+        return self.full_name(local_name(node))
 
     def name(self, site: Site[fx.Node]) -> str:
         """The name of a site within the owner."""
         return site.path.removeprefix(f"{self.prefix}.") if self.prefix else site.path
+
+    def full_name(self, target: object) -> str:
+        """The name in the model of what the owner knows by another."""
+        return f"{self.prefix}.{target}" if self.prefix else str(target)
 
     def constant(self, node: fx.Node) -> bool:
         """Whether a node depends on parameters and buffers alone."""

@@ -13,6 +13,7 @@ from subpixel.rewriter.pytorch.trace import Tracer, Values
 from subpixel.rewriter.rules import strided
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+Users = dict[nn.Module, set[nn.Module | None]]  # who calls it; None if something looks at its weights
 PAIRED = (nn.Upsample, nn.PixelShuffle)  # what makes a site together with its neighbours
 ALONE = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, *PAIRED)
 
@@ -20,20 +21,31 @@ ALONE = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, *PAIRED)
 def scopes(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[TracedGraph]:
     """The graphs to search; each up-sampler that ran is in exactly one."""
     names = {module: name for name, module in model.named_modules()}
-    owners = list(dict.fromkeys(_owner(model, names[caller]) for caller in _callers(model, args, kwargs)))
+    callers, users = _callers(model, args, kwargs)
+    owners = list(dict.fromkeys(_owner(model, names[caller]) for caller in callers))
     alone = [name for module, name in names.items() if isinstance(module, ALONE) or _few_channels(module)]
     calls = _calls(model, args, kwargs, {*owners, *alone})
     traced = [_traced(model, name, calls[name]) for name in owners if name in calls]
     inside = {name for scope in traced for name in _called(scope)}
-    return traced + [
+    found = traced + [
         _alone(model, name, calls[name]) for name in alone if name in calls and name not in inside
     ]
+    for scope in found:
+        scope.used_elsewhere = {
+            names[module]
+            for module, by in users.items()
+            if any(user is None or _owner(model, names[user]) != scope.prefix for user in by)
+        }
+    return found
 
 
-def _callers(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[nn.Module]:
-    """Modules whose own forward up-samples, or that hold a resize or a shuffle."""
+def _callers(
+    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[list[nn.Module], Users]:
+    """Modules whose own forward up-samples, or that hold a resize or a shuffle; and who uses each."""
     stack: list[nn.Module] = []
     callers: dict[nn.Module, None] = {}
+    users: Users = {}
 
     class Watch(TorchFunctionMode):
         def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -44,14 +56,36 @@ def _callers(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any])
     def entered(module: nn.Module, *_: Any) -> None:
         if isinstance(module, PAIRED) and stack:
             callers[stack[-1]] = None
+        users.setdefault(module, set()).update(stack[-1:])
         stack.append(module)
 
     def left(*_: Any) -> None:
         stack.pop()
 
-    with _hooked(model.modules(), entered, left), Watch():
+    def read(module: nn.Module) -> None:
+        if stack and stack[-1] is not module:
+            users.setdefault(module, set()).add(None)
+
+    with _hooked(model.modules(), entered, left), _weights_watched(read), Watch():
         model(*args, **kwargs)
-    return list(callers)
+    return list(callers), users
+
+
+@contextmanager
+def _weights_watched(read: Callable[[nn.Module], None]) -> Iterator[None]:
+    """Say whose weights are looked at, as in `x.to(self.conv.weight.dtype)`."""
+    plain = nn.Module.__getattr__
+
+    def watched(module: nn.Module, name: str) -> Any:
+        if name in vars(module).get("_parameters", ()):
+            read(module)
+        return plain(module, name)
+
+    nn.Module.__getattr__ = watched  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.__getattr__ = plain  # type: ignore[method-assign]
 
 
 def _up_samples(function: Any, args: tuple[Any, ...]) -> bool:
@@ -133,7 +167,7 @@ def _alone(model: nn.Module, name: str, call: Arguments) -> TracedGraph:
 def _called(scope: TracedGraph) -> Iterator[str]:
     for node in scope.graph.nodes:
         if node.op == "call_module":
-            yield f"{scope.prefix}.{node.target}" if scope.prefix else str(node.target)
+            yield scope.full_name(node.target)
 
 
 def _few_channels(module: nn.Module) -> bool:

@@ -49,9 +49,9 @@ def install(model: nn.Module, scope: TracedGraph, replacements: dict[Site[Any], 
     if all(_of_modules(model, scope, site) for site in replacements):
         for site, replacement in replacements.items():
             for node in site.nodes:
-                if not _pointwise(scope, node):
+                if not _pointwise(scope, node) and node.target != scope.name(site):
                     _exchange(owner, str(node.target), nn.Identity())
-            _exchange(owner, scope.name(site), replacement.module)
+            _exchange(owner, scope.name(site), _with_weights(scope, site, replacement.module))
         return
     copies: dict[fx.Node, fx.Node] = {}
     graph = fx.Graph()
@@ -152,7 +152,9 @@ def _of_modules(model: nn.Module, scope: TracedGraph, site: Site[Any]) -> bool:
     everywhere = [id(module) for _, module in model.named_modules(remove_duplicate=False)]
     owner = model.get_submodule(scope.prefix)
     return all(
-        targets.count(node.target) == 1 and everywhere.count(id(owner.get_submodule(str(node.target)))) == 1
+        scope.full_name(node.target) not in scope.used_elsewhere
+        and targets.count(node.target) == 1
+        and everywhere.count(id(owner.get_submodule(str(node.target)))) == 1
         for node in site.nodes
     )
 
@@ -170,11 +172,22 @@ def _exchange(owner: nn.Module, path: str, module: nn.Module) -> None:
     setattr(owner.get_submodule(parent), name, module)
 
 
+def _with_weights(scope: TracedGraph, site: Site[Any], module: nn.Module) -> nn.Module:
+    """A module with the old weights at their names, if others look at them."""
+    name = scope.name(site)
+    if scope.full_name(name) not in scope.used_elsewhere:
+        return module
+    row = nn.Sequential(module)
+    for key, weight in scope.owner.get_submodule(name).named_parameters(recurse=False):
+        row.register_parameter(key, weight)
+    return row
+
+
 def _drop_unused(model: nn.Module, owner: nn.Module, scope: TracedGraph, graph: fx.Graph) -> None:
-    """Remove the modules that the old forward called and the new one does not."""
+    """Empty the modules that the old forward called and the new one does not; their places stay."""
     before, after = ({n.target for n in g.nodes if n.op == "call_module"} for g in (scope.graph, graph))
     names = [id(module) for _, module in model.named_modules(remove_duplicate=False)]
-    for target in before - after:
-        parent, _, name = str(target).rpartition(".")
-        if names.count(id(owner.get_submodule(str(target)))) == 1:
-            delattr(owner.get_submodule(parent), name)
+    for target in map(str, before - after):
+        once = names.count(id(owner.get_submodule(target))) == 1
+        if once and scope.full_name(target) not in scope.used_elsewhere:
+            _exchange(owner, target, nn.Identity())

@@ -54,6 +54,11 @@ def rewrite_pytorch(model: Any, example_inputs: Any, settings: Settings, cache: 
             "model must be a torch.nn.Module, a torch.export.ExportedProgram, an ONNX model or the path of "
             f"one; got {type(model).__name__}."
         )
+    if isinstance(model, torch.jit.ScriptModule) or "_orig_mod" in dict(model.named_children()):
+        raise TypeError(
+            f"model must run Python; got a scripted or compiled {type(model).__name__}. "
+            "Rewrite the module that it was made of, then script or compile it again."
+        )
     if model.training:
         raise ValueError("the model must be in eval mode; got one in training. Call model.eval() first.")
     args, kwargs = _arguments(example_inputs)
