@@ -305,3 +305,23 @@ def test_layers_that_others_use_in_other_ways(net: type[nn.Module], choice: str)
     assert all(record.changed for record in report.sites)
     assert report.changed
     assert_same_function(changed, model, *EXAMPLES)
+
+
+class Unregistered(nn.Module):
+    """A layer in a list that PyTorch does not look into, or made for the call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = [seeded(nn.Conv2d(4, 4, 3, padding=1))]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.interpolate(nn.ReLU()(x), scale_factor=2)
+        return self.layers[0](x.to(self.layers[0].weight.dtype))
+
+
+def test_layers_that_the_model_does_not_know() -> None:
+    model = seeded(nn.Sequential(Unregistered(), up()))
+    changed, report = forcibly(model, EXAMPLES[0])
+    assert became(report) == {"0": "kept", "1": "compact"}
+    assert reasons(report)["0"].startswith("the forward of Unregistered cannot be traced")
+    assert_same_function(changed, model, *EXAMPLES)

@@ -34,7 +34,8 @@ def scopes(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
         scope.used_elsewhere = {
             names[module]
             for module, by in users.items()
-            if any(user is None or _owner(model, names[user]) != scope.prefix for user in by)
+            if module in names
+            and any(user is None or _owner(model, names[user]) != scope.prefix for user in by)
         }
     return found
 
