@@ -94,6 +94,7 @@ def test_an_equal_file_where_one_is_wanted(run: Run) -> None:
         (("decoder.onnx", "--shape", "y=1x2"), 2, "shapes must be for the inputs x; got y."),
         (("missing.onnx",), 1, "missing.onnx: No such file or directory"),
         (("text.onnx",), 1, "the file must be an ONNX model; got text.onnx"),
+        (("broken.onnx", "--shape", "x=1x2x8x9"), 1, "every value must come from a node or an input; got "),
         (("nothing.onnx", "--for", "tensorrt"), 2, "'tensorrt' is not one of"),
         (("nothing.onnx", "-o", "no/folder.onnx"), 2, "--out: its folder must exist; got no/folder.onnx."),
         (("nothing.onnx", "--json", "no/report.json"), 2, "--json: its folder must exist"),
@@ -102,11 +103,12 @@ def test_an_equal_file_where_one_is_wanted(run: Run) -> None:
 )
 def test_errors_are_one_line(run: Run, arguments: tuple[str, ...], status: int, error: str) -> None:
     Path("text.onnx").write_text("no model")
+    Path("broken.onnx").write_bytes(Path("decoder.onnx").read_bytes().replace(b"c0", b"no", 1))
     actual, _, errors = run(*arguments)
     assert actual == status
     assert len(errors) == 1
     assert error in errors[0]
-    assert new_files() == ["text.onnx"]
+    assert new_files() == ["broken.onnx", "text.onnx"]
 
 
 def test_rewriting_in_place(run: Run) -> None:

@@ -212,12 +212,17 @@ def test_a_graph_output_keeps_its_name() -> None:
     assert_equal_models(made, changed, x, noise(1, 2, 6, 3))
 
 
+def swap_phases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shuffle in the other order of channels than is right."""
+    right, other = Lowering._shuffle, {"CRD": "DCR", "DCR": "CRD"}
+    monkeypatch.setattr(
+        Lowering, "_shuffle", lambda self, x, channels, r, order: right(self, x, channels, r, other[order])
+    )
+
+
 def test_a_wrong_shuffle_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes that swap the phases are an error that names the site, never a model."""
-    right = Lowering._shuffle
-    monkeypatch.setattr(
-        Lowering, "_shuffle", lambda self, x, channels, factors, _: right(self, x, channels, factors, "DCR")
-    )
+    swap_phases(monkeypatch)
     made = model(lambda op, x: op("ConvTranspose", x, noise(2, 3, 4, 4), strides=[2, 2]), [1, 2, "h", "w"])
     made.graph[0].name = "decoder/up"
     with pytest.raises(MismatchError, match=r"decoder/up must not change; as \w+ the model differs"):
@@ -226,10 +231,7 @@ def test_a_wrong_shuffle_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_follows_cannot_hide_a_wrong_shuffle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sites are compared where they end, though the model's own output may show nothing of them."""
-    right = Lowering._shuffle
-    monkeypatch.setattr(
-        Lowering, "_shuffle", lambda self, x, channels, factors, _: right(self, x, channels, factors, "DCR")
-    )
+    swap_phases(monkeypatch)
 
     def build(op: Maker, x: ir.Value) -> ir.Value:
         maps = op("ConvTranspose", x, noise(2, 3, 4, 4), strides=[2, 2])

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from subpixel.extras import needing
 
 with needing("onnx"):
@@ -27,7 +29,8 @@ def rewrite_onnx(
     else:
         original = checked(model.clone()) if isinstance(model, ir.Model) else from_proto(model)
     example = feeds(original, example_inputs, settings.seed)
-    target: Target[Any] = OnnxTarget(original, example, find(runtime), settings.seed)
-    rewritten, report = decide(target, settings, cache)
+    with np.errstate(all="ignore"):  # a stranger's weights may be infinite, or no numbers
+        target: Target[Any] = OnnxTarget(original, example, find(runtime), settings.seed)
+        rewritten, report = decide(target, settings, cache)
     result = original if rewritten is None else rewritten
     return (result if isinstance(model, ir.Model) else ir.to_proto(result)), report

@@ -1,6 +1,8 @@
 """ONNX files, those of strangers too: what one claims is checked before anything is done with it."""
 
+import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,8 @@ def from_proto(proto: ModelProto, folder: Path | None = None) -> ir.Model:
     if proto.graph.sparse_initializer:
         raise ValueError("tensors must be dense; got sparse initializers. Convert them.")
     try:
-        model = ir.from_proto(proto)
+        with unheard():
+            model = ir.from_proto(proto)
     except Exception as error:
         raise ValueError(f"the model must be a valid ONNX graph; got {_innermost(error)}.") from error
     return checked(model, folder)
@@ -55,6 +58,7 @@ def checked(model: ir.Model, folder: Path | None = None) -> ir.Model:
     for tensor in _tensors(model):
         _check(tensor, folder)
     for graph in model.graphs():
+        _check_sources(graph)
         try:
             graph.sort()
         except ValueError as error:
@@ -77,6 +81,27 @@ def save(model: ir.Model, path: Path) -> None:
 def fits_a_message(model: ir.Model) -> bool:
     """Whether the tensors can be part of one protobuf message."""
     return sum(tensor.nbytes for tensor in _tensors(model)) < LARGEST_MESSAGE
+
+
+def _check_sources(graph: ir.Graph) -> None:
+    read = [value for node in graph for value in node.inputs if value is not None]
+    for value in (*read, *graph.outputs):
+        if value.producer() is None and not value.is_graph_input() and not value.is_initializer():
+            raise ValueError(
+                f"every value must come from a node or an input; got {value.name}, which does not."
+            )
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Without what the library logs about a model: what matters becomes an error here."""
+    logger = logging.getLogger("onnx_ir")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _parsed(data: bytes, path: Path) -> ModelProto:

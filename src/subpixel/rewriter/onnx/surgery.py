@@ -10,6 +10,7 @@ from onnx_ir.passes.common import ShapeInferencePass
 from subpixel.rewriter.decide import Choices
 from subpixel.rewriter.layers import Shape
 from subpixel.rewriter.onnx.examples import Feeds
+from subpixel.rewriter.onnx.files import unheard
 from subpixel.rewriter.onnx.graph import OnnxGraph, fixed_values
 from subpixel.rewriter.onnx.lower import Lowering
 from subpixel.rewriter.onnx.operators import READERS
@@ -21,7 +22,8 @@ from subpixel.rewriter.sites import Site
 def with_inferred_shapes(model: ir.Model) -> ir.Model:
     """A copy that knows more of the types and sizes of its values."""
     copy = model.clone()
-    ShapeInferencePass(check_type=False, strict_mode=False)(copy)
+    with unheard():
+        ShapeInferencePass(check_type=False, strict_mode=False)(copy)
     return copy
 
 
