@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx_models import Maker, assert_equal_models, model, noise, operators
 
-from subpixel.rewriter import rewrite
+from subpixel.rewriter import MismatchError, rewrite
 from subpixel.rewriter.onnx import files
 
 
@@ -284,5 +284,5 @@ def test_damaged_anywhere(tmp_path: Path, edits: list[tuple[int, int]]) -> None:
         data[at % len(data)] = byte
     path = tmp_path / "model.onnx"
     path.write_bytes(data)
-    with suppress(ValueError):
+    with suppress(ValueError, MismatchError):  # weights of 1e38 overflow in one form and not in another
         rewrite(path, keep="all", seconds=0)

@@ -267,6 +267,16 @@ def test_a_wrong_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert target(made, noise(1, 2, 5, 6)).difference(site, "compact") > 0.1
 
 
+def test_weights_that_are_not_finite_are_refused() -> None:
+    """Infinity times a zero that a form adds is no number."""
+    weight = noise(2, 3, 3, 3)
+    weight[0, 0, 0, 0] = np.inf
+    made = model(lambda op, x: op("ConvTranspose", x, weight, strides=[2, 2]), [1, 2, "h", "w"])
+    (site,) = target(made, noise(1, 2, 3, 3)).sites()
+    assert site.reason is not None
+    assert "its weights are not all finite" in site.reason
+
+
 def test_what_runtimes_refuse_is_one_error() -> None:
     """A weight of another type than the pixels."""
     made = model(lambda op, x: op("ConvTranspose", x, noise(2, 3, 2, 2, dtype=np.float64)), [1, 2, "h", "w"])

@@ -9,7 +9,15 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from subpixel.rewriter.decide import KEPT, Choices, MismatchError
-from subpixel.rewriter.layers import Chain, Layer, Shape, UnshuffledConvolution, converted
+from subpixel.rewriter.layers import (
+    Chain,
+    Convolution,
+    Layer,
+    Shape,
+    Transposed,
+    UnshuffledConvolution,
+    converted,
+)
 from subpixel.rewriter.onnx.examples import Feeds, other_feeds, random_feeds
 from subpixel.rewriter.onnx.graph import OnnxGraph
 from subpixel.rewriter.onnx.runtimes import Runtime, session
@@ -133,6 +141,9 @@ class OnnxTarget:
             return "the sizes of its input are symbolic"
         if self.graph.quantised(site.nodes[0]) is None and any(map(self.graph.reads_integers, site.nodes)):
             return "its weights are quantised, and would have to be quantised anew"
+        weighted = (layer for layer in site.chain if isinstance(layer, Convolution | Transposed))
+        if not all(np.isfinite(layer.weight).all() for layer in weighted):
+            return "its weights are not all finite, and times an added zero they are no numbers"
         return None
 
     def _run(self, model: ir.Model) -> Run:
