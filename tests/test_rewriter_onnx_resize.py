@@ -85,7 +85,13 @@ def test_padding_nodes_between(mode: str, opset: int) -> None:
         return convolve(op, padded, pads=[0] * 4)
 
     made = model(build, ["n", 3, "h", "w"], opset)
-    assert assert_all_forms_equal(made, X, noise(2, 3, 2, 3)) == {"transposed", "aligned", "compact", "split"}
+    assert assert_all_forms_equal(made, X, noise(2, 3, 2, 3)) == {
+        "transposed",
+        "aligned",
+        "compact",
+        "split",
+        "shared",
+    }
 
 
 def test_padding_of_some_axes() -> None:

@@ -215,6 +215,38 @@ def resize_conv_to_transposed(
     return weight
 
 
+def resize_conv_to_products(weight: ArrayT) -> ArrayT:
+    """Find the products that the phases of a nearest resize and a convolution of three taps share.
+
+    Behind a nearest resize the taps (a, b, c) see a pixel x[n] and at most one neighbour, so that phase 0 is
+    s * x[n] + a * (x[n-1] - x[n]), the last phase is s * x[n] + c * (x[n+1] - x[n]), and all between are
+    s * x[n], with s = a + b + c: three products an axis, whatever the upscale factor. As a transposed
+    convolution an axis costs r + 2 of them, in HR space 3 * r.
+
+    Args:
+        weight: (c_out, c_in, 3, ...), of the convolution.
+
+    Returns:
+        (3**d, c_out, c_in), the first axis slowest; `subpixel.functional.resize_conv` computes with them.
+
+    Raises:
+        ValueError: an axis has another number of taps than three.
+
+    Example:
+        >>> resize_conv_to_products(np.array([[[1, 2, 4]]]))[:, 0, 0]
+        array([1, 7, 4])
+    """
+    _check(weight, 1)
+    if set(weight.shape[2:]) != {3}:
+        raise ValueError(f"the kernel must have three taps on each axis; got {tuple(weight.shape[2:])}.")
+    xp = _namespace(weight)
+    for axis in range(2, weight.ndim):
+        total = xp.sum(weight, axis=axis, keepdims=True, dtype=weight.dtype)
+        weight = xp.concat([_first(weight, axis, 1), total, _last(weight, axis)], axis=axis)
+    products = xp.permute_dims(weight, (*range(2, weight.ndim), 0, 1))
+    return xp.reshape(products, (-1, *weight.shape[:2]))
+
+
 def lift_conv(weight: ArrayT, upscale_factor: IntOrInts, *, padding: IntOrInts, groups: int = 1) -> ArrayT:
     """Lift a convolution in HR space, behind a periodic shuffle, to LR space, in front of it.
 
@@ -441,6 +473,10 @@ def _pad(weight: ArrayT, axis: int, low: int, high: int) -> ArrayT:
 
 def _first(weight: ArrayT, axis: int, count: int) -> ArrayT:
     return weight[(slice(None),) * axis + (slice(count), ...)]
+
+
+def _last(weight: ArrayT, axis: int) -> ArrayT:
+    return weight[(slice(None),) * axis + (slice(-1, None), ...)]
 
 
 def _namespace(array: Any) -> Any:

@@ -234,6 +234,30 @@ class Resize(Layer):
 
 
 @dataclass(frozen=True, eq=False)
+class SharedResizeConvolution(Layer):
+    """A nearest resize and a convolution of three taps an axis, on an input that is padded by one pixel.
+
+    Attributes:
+        products: (3**d, c_out, c_in), of `resize_conv_to_products`.
+        bias: (c_out,) or None.
+        factors: of the resize, from 2.
+    """
+
+    products: Any
+    bias: Any
+    factors: tuple[int, ...]
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """See `Layer`."""
+        sizes = ((size - 2) * factor for size, factor in zip(shape[2:], self.factors, strict=True))
+        return (shape[0], self.products.shape[1], *sizes)
+
+    def macs(self, shape: Shape) -> int:
+        """See `Layer`."""
+        return shape[0] * prod(size - 2 for size in shape[2:]) * prod(self.products.shape)
+
+
+@dataclass(frozen=True, eq=False)
 class ZeroInsertion(Layer):
     """Zeros between pixels: pixel n goes to n * r; `behind` more zeros follow the last one."""
 

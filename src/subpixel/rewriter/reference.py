@@ -21,6 +21,7 @@ from subpixel.rewriter.layers import (
     Pads,
     Pointwise,
     Resize,
+    SharedResizeConvolution,
     Shuffle,
     Split,
     Transposed,
@@ -132,6 +133,28 @@ def _(layer: UnshuffledConvolution, x: Array) -> Array:
 
 
 @_compute.register
+def _(layer: SharedResizeConvolution, x: Array) -> Array:
+    """A phase has the products with its neighbours only where it lies beside them."""
+    output = np.zeros(layer.output_shape(x.shape))
+    edges = [(0, factor - 1) for factor in layer.factors]
+    for term, product in zip(np.ndindex(*[3] * len(edges)), layer.products, strict=True):
+        values = np.einsum("oi,ni...->no...", product, _differences(x, term))
+        for phase in np.ndindex(*layer.factors):
+            axes = zip(term, phase, edges, strict=True)
+            if all(t == 1 or f == edge[t // 2] for t, f, edge in axes):
+                output[_phase(phase, layer.factors)] += values
+    return output + _bias(layer, x)
+
+
+def _differences(x: Array, term: Sequence[int]) -> Array:
+    """By axis: how the lower neighbour differs, the pixel itself, how the higher neighbour differs."""
+    for axis, which in enumerate(term, start=2):
+        triple = [x.take(range(start, x.shape[axis] - 2 + start), axis) for start in range(3)]
+        x = triple[1] if which == 1 else triple[which] - triple[1]
+    return x
+
+
+@_compute.register
 def _(layer: ZeroInsertion, x: Array) -> Array:
     output = np.zeros(layer.output_shape(x.shape))
     output[_window([0] * len(layer.factors), layer.factors, x.shape[2:])] = x
@@ -208,6 +231,6 @@ def _groups(weight: Any, groups: int) -> Array:
     return weight.reshape(groups, -1, *weight.shape[1:])
 
 
-def _bias(layer: Convolution | Transposed | Split, x: Array) -> Array:
+def _bias(layer: Convolution | Transposed | Split | SharedResizeConvolution, x: Array) -> Array:
     bias = np.zeros(1) if layer.bias is None else np.asarray(layer.bias, np.float64)
     return bias.reshape(-1, *[1] * (x.ndim - 2))

@@ -20,6 +20,7 @@ from subpixel.rewriter.layers import (
     Pads,
     Pointwise,
     Shape,
+    SharedResizeConvolution,
     Shuffle,
     Split,
     Transposed,
@@ -94,6 +95,21 @@ class Lowering:
             self._shuffle(maps, channels, strides, "DCR"),
             [(0, -(-size % stride)) for size, stride in zip(sizes, strides, strict=True)],
         )
+
+    @_layer.register
+    def _(self, layer: SharedResizeConvolution, x: ir.Value, shape: Shape) -> ir.Value:
+        count, channels, c_in = layer.products.shape
+        maps = [x]
+        for axis in range(len(layer.factors)):
+            maps = [each for value in maps for each in self._differences(value, axis, len(layer.factors))]
+        weight = layer.products.reshape(count * channels, c_in, *[1] * len(layer.factors))
+        bias = np.zeros((count, channels), weight.dtype)
+        bias[count // 2] = 0 if layer.bias is None else layer.bias  # every phase has the middle term once
+        products = Convolution.plain(weight, bias.ravel(), ((0, 0),) * len(layer.factors), count)
+        products_of_all = self._layer(products, self.op("Concat", *maps, axis=1), shape)
+        terms = [self._channels(products_of_all, index * channels, channels) for index in range(count)]
+        phases = self.op("Concat", *self._sums(terms, layer.factors), axis=1)
+        return self._shuffle(phases, channels, layer.factors, "DCR")
 
     @_layer.register
     def _(self, layer: Shuffle, x: ir.Value, shape: Shape) -> ir.Value:
@@ -173,6 +189,29 @@ class Lowering:
             return x
         axes, starts, ends = np.array(rows).T
         return self.op("Slice", x, starts, ends, axes)
+
+    def _differences(self, x: ir.Value, axis: int, ndim: int) -> list[ir.Value]:
+        """The pixels along an axis, between how their neighbours differ from them."""
+        pairs = [(0, -2), (-1, -1), (-2, 0)]
+        low, pixels, high = (
+            self._crop(x, [(0, 0)] * axis + [pair] + [(0, 0)] * (ndim - axis - 1)) for pair in pairs
+        )
+        return [self.op("Sub", low, pixels), pixels, self.op("Sub", high, pixels)]
+
+    def _channels(self, x: ir.Value, start: int, count: int) -> ir.Value:
+        return self.op("Slice", x, np.array([start]), np.array([start + count]), np.array([1]))
+
+    def _sums(self, terms: Sequence[ir.Value], factors: Sequence[int]) -> list[ir.Value]:
+        """Each phase, the last axis fastest: the sum of its terms, the first axis slowest."""
+        if not factors:
+            return list(terms)
+        third = len(terms) // 3
+        low, pixels, high = (terms[start : start + third] for start in range(0, len(terms), third))
+        first, last = (
+            [self.op("Add", a, b) for a, b in zip(edge, pixels, strict=True)] for edge in (low, high)
+        )
+        sums = [first, *[pixels] * (factors[0] - 2), last]
+        return [phase for each in sums for phase in self._sums(each, factors[1:])]
 
     def _shuffle(self, x: ir.Value, channels: int, factors: tuple[int, ...], order: Order) -> ir.Value:
         if _even(factors):

@@ -17,6 +17,7 @@ from subpixel.rewriter.layers import (
     Layer,
     Pad,
     Resize,
+    SharedResizeConvolution,
     Shuffle,
     Split,
     Transposed,
@@ -24,6 +25,7 @@ from subpixel.rewriter.layers import (
     UnshuffledConvolution,
     ZeroInsertion,
 )
+from subpixel.rewriter.pytorch.products import SharedResizeConv
 
 CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -189,6 +191,7 @@ def _resize(layer: Resize) -> list[nn.Module]:
 MAKERS: dict[type[Layer], Callable[[Any], list[nn.Module]]] = {
     Convolution: _convolution,
     Transposed: _transposed,
+    SharedResizeConvolution: lambda layer: [SharedResizeConv(layer.products, layer.bias, layer.factors)],
     Split: lambda layer: [SplitConvTranspose(layer.phases, layer.bias, layer.geometry, layer.groups)],
     UnshuffledConvolution: lambda layer: [UnshuffledConv(layer)],
     Pad: _pad,

@@ -210,7 +210,8 @@ class ModuleTarget:
         if given.ndim not in CHANNELS_LAST:
             return list(site.forms)
         other = FORMATS[_other_format(given)]
-        return [*site.forms, *(f"{form}, {other}" for form in (ORIGINAL, *site.forms))]
+        both = (form for form in (ORIGINAL, *site.forms) if form != "shared")  # which has a layout of its own
+        return [*site.forms, *(f"{form}, {other}" for form in both)]
 
     def _replacement(
         self, site: Site[Any], name: str, forms: Mapping[str, Chain], dtype: torch.dtype | None = None

@@ -7,8 +7,17 @@ Reflection by less than the factor repeats the edge, as replication does, and so
 from collections.abc import Sequence
 
 from subpixel.geometry import axes
-from subpixel.kernels import resize_conv_to_transposed
-from subpixel.rewriter.layers import Chain, Convolution, Pad, Pads, Pointwise, Resize, Transposed
+from subpixel.kernels import resize_conv_to_products, resize_conv_to_transposed
+from subpixel.rewriter.layers import (
+    Chain,
+    Convolution,
+    Pad,
+    Pads,
+    Pointwise,
+    Resize,
+    SharedResizeConvolution,
+    Transposed,
+)
 from subpixel.rewriter.rules import Rule
 from subpixel.rewriter.rules.transposed import cropped_then_padded, forms
 
@@ -53,7 +62,22 @@ def rewrite(chain: Chain) -> dict[str, Chain]:
         front = (*front, Pad(tuple((margin, margin) for margin in margins), "replicate"))
         extra = [margin * factor for margin, factor in zip(margins, resize.factors, strict=True)]
         pads = tuple((low - more, high - more) for (low, high), more in zip(pads, extra, strict=True))
-    return forms((*front, *_transposed(resize.factors, convolution, pads)))
+    return forms((*front, *_transposed(resize.factors, convolution, pads))) | _shared(chain)
+
+
+def _shared(chain: Chain) -> dict[str, Chain]:
+    """The form whose phases share products: for three taps side by side, at most one of them beyond x."""
+    resize, pad, convolution = _parts(chain)
+    pads, taps = _pads(pad, convolution), set(convolution.weight.shape[2:])
+    alone = set(convolution.dilation) == {1} and convolution.groups == 1
+    if taps != {3} or not alone or min(resize.factors) < 2 or max(map(max, pads)) > 1:
+        return {}
+    products = resize_conv_to_products(convolution.weight)
+    shared = SharedResizeConvolution(products, convolution.bias, resize.factors)
+    front: Chain = tuple(layer for layer in chain if isinstance(layer, Pointwise))
+    edge = Pad(((1, 1),) * len(pads), "zeros" if pad is None or pad.mode == "zeros" else "replicate")
+    crop = Pad(tuple((low - 1, high - 1) for low, high in pads))
+    return {"shared": (*front, edge, shared, crop) if any(map(any, crop.pads)) else (*front, edge, shared)}
 
 
 def _parts(chain: Chain) -> tuple[Resize, Pad | None, Convolution]:
