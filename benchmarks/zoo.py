@@ -12,7 +12,9 @@ Beside `pip install -c constraints.txt -e '.[dev]'`, and with the same constrain
 CUDA, and transformers and diffusers load it where they find it.
 """
 
+import logging
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import cache, partial
 from importlib.util import find_spec
 from itertools import pairwise
@@ -211,7 +213,9 @@ def build(name: str) -> Built:
 def export(module: nn.Module, inputs: Inputs, path: Path) -> None:
     """Write the model as ONNX, in one file."""
     options = {"dynamo": True, "opset_version": 18, "external_data": False, "verbose": False}
-    torch.onnx.export(module, inputs, path, **options)
+    logging.disable()
+    with redirect_stdout(None):  # where it fails it prints whole graphs
+        torch.onnx.export(module, inputs, path, **options)
 
 
 MODELS: dict[str, Callable[[], Built]] = {

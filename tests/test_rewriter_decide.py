@@ -51,6 +51,9 @@ class Chains:
     def key(self, site: Site[Any]) -> str:
         return site.path
 
+    def names(self, site: Site[Any]) -> list[str]:
+        return list(site.forms)
+
     def runs(self, site: Site[Any]) -> dict[str, Run]:
         return {name: self._run(site.path, name) for name in (KEPT, *site.forms)}
 

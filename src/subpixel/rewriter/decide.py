@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from subpixel.files import replacing
 from subpixel.rewriter.layers import (
+    Chain,
     Convolution,
     Pad,
     Pointwise,
@@ -60,6 +61,9 @@ class Target(Protocol[ModelT]):
 
     def key(self, site: Site[Any]) -> str:
         """Everything that a site's times depend on, as text."""
+
+    def names(self, site: Site[Any]) -> list[str]:
+        """The forms that can be put in; a name may say a memory format behind that of the form."""
 
     def runs(self, site: Site[Any]) -> dict[str, Run]:
         """What to time by name of the form: the original, named "kept", first."""
@@ -181,13 +185,13 @@ def _race_whole(target: Target[ModelT], model: ModelT, settings: Settings) -> Ti
 def _record(target: Target[Any], site: Site[Any], settings: Settings, cache: Cache) -> Record:
     if site.reason is not None:
         return Record(site.path, site.was, KEPT, site.reason)
-    allowed = _allowed(site, settings.keep)
+    allowed = _allowed(target, site, settings.keep)
     if not allowed:
         return Record(site.path, site.was, KEPT, "it is in LR space already")
     key = _key(target, site, settings)
     times: Times = {}
-    if base(cache.forms.get(key, "")) not in {KEPT, *allowed}:
-        runs = {name: run for name, run in target.runs(site).items() if name == KEPT or base(name) in allowed}
+    if cache.forms.get(key) not in {KEPT, *allowed}:
+        runs = {name: run for name, run in target.runs(site).items() if name in {KEPT, *allowed}}
         if len(runs) == 1:
             return Record(site.path, site.was, KEPT, "the runtime refuses its other forms")
         times = race(runs, settings.seconds, settings.seed)
@@ -195,15 +199,17 @@ def _record(target: Target[Any], site: Site[Any], settings: Settings, cache: Cac
     return _described(site, cache.forms[key], target.shape(site), times)
 
 
-def _allowed(site: Site[Any], keep: Keep) -> set[str]:
-    """The forms to choose from: all, the original in another memory format too; or those in LR space."""
+def _allowed(target: Target[Any], site: Site[Any], keep: Keep) -> list[str]:
+    """The names to choose from: all, or those in LR space if the site is not there yet."""
     if keep == "faster":
-        return {*site.forms, ORIGINAL}
-    if all(isinstance(layer, IN_LR_SPACE) for layer in site.chain):
-        return set()
-    return {
-        form for form, chain in site.forms.items() if all(isinstance(layer, IN_LR_SPACE) for layer in chain)
-    }
+        return target.names(site)
+    if _in_lr_space(site.chain):
+        return []
+    return [name for name in target.names(site) if _in_lr_space(site.forms.get(base(name), site.chain))]
+
+
+def _in_lr_space(chain: Chain) -> bool:
+    return all(isinstance(layer, IN_LR_SPACE) for layer in chain)
 
 
 def base(name: str) -> str:
