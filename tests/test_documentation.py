@@ -15,7 +15,7 @@ def test_the_command_reference_is_the_commands_help() -> None:
     assert (ROOT / "docs" / "commands.md").read_text() == reference
 
 
-@pytest.mark.parametrize("page", ["README.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/rewriting.md"])
 def test_python_in_the_documentation_runs(page: str) -> None:
     """The Python blocks of a page, one after the other."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
