@@ -304,3 +304,10 @@ def test_the_rewritten_chain_of_the_tests_is_right() -> None:
     wrong = replace(UP, weight=UP.weight * (1 + 1e-9))
     assert isinstance(wrong, Transposed)
     assert target._difference(((UP,),), ((wrong,),)) > EXACT
+
+
+def test_progress_is_told_site_by_site() -> None:
+    told: list[tuple[int, int, str]] = []
+    settings = Settings(progress=lambda *step: told.append(step))
+    decide.decide(Chains(FASTER), settings, Cache())
+    assert told == [(0, 3, A), (1, 3, C), (2, 3, "the whole model")]

@@ -176,7 +176,7 @@ def upscale(
     with blaming("--out"):
         jobs = plan(inputs, out, naming, recursive=recursive, overwrite=overwrite)
     outcomes = []
-    with images_progress(len(jobs)) as report, going_on_later(AGAIN):
+    with bar_progress(len(jobs)) as report, going_on_later(AGAIN):
         for index, job in enumerate(jobs):
             enlarge = partial(
                 upscaler.file,
@@ -234,8 +234,8 @@ def going_on_later(how: str) -> Iterator[None]:
 
 
 @contextmanager
-def images_progress(count: int) -> Iterator[Callable[[int, str], Callable[[float], None]]]:
-    """A progress bar over images where stderr is a terminal: gives what an image is to report to."""
+def bar_progress(count: int) -> Iterator[Callable[[int, str], Callable[[float], None]]]:
+    """A progress bar over jobs where stderr is a terminal: gives what each is to report to."""
     if not sys.stderr.isatty():
         yield lambda _index, _name: lambda _done: None
         return
@@ -396,7 +396,15 @@ def rewrite(
     original = load(model)
     with blaming("--shape"):
         example = random_feeds(original, dict(map(_shape, shape or ())), seed=0)
-    result, report = rewrite_model(original, example, keep=keep, runtime=runtime, cache=cache)
+    with bar_progress(1) as report_on, going_on_later("nothing was written"):
+        result, report = rewrite_model(
+            original,
+            example,
+            keep=keep,
+            runtime=runtime,
+            cache=cache,
+            progress=lambda done, count, name: report_on(0, name)(done / count),
+        )
     print(report)
     if report_to is not None:
         with replacing(report_to) as temporary:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from subpixel.rewriter.decide import Cache, Keep, MismatchError, Settings
+from subpixel.rewriter.decide import Cache, Keep, MismatchError, Progress, Settings
 from subpixel.rewriter.report import Record, Report
 
 __all__ = ["MismatchError", "Record", "Report", "rewrite"]
@@ -18,6 +18,7 @@ def rewrite(
     cache: str | Path | None = None,
     seconds: float = 2.0,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> tuple[Any, Report]:
     """Give an equal model whose up-samplers have the form that is fastest on this machine, and a report.
 
@@ -36,6 +37,7 @@ def rewrite(
         cache: a JSON file of decisions, read and written; with it, the same model is decided the same again.
         seconds: for the timing of a site, at most.
         seed: of random inputs and of the order of timing.
+        progress: called with how many of how many timings are done, and the name of what is timed next.
 
     Returns:
         The model, of the type that came (a path gives a `ModelProto`), and the report.
@@ -56,7 +58,7 @@ def rewrite(
 
     References: Shi et al. 2016 (arXiv:1609.07009).
     """
-    settings = Settings(keep, seconds, seed)
+    settings = Settings(keep, seconds, seed, progress or Settings.progress)
     decisions = Cache(None if cache is None else Path(cache))
     library = type(model).__module__.partition(".")[0]
     if isinstance(model, str | Path) or library in ("onnx", "onnx_ir"):

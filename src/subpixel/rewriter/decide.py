@@ -1,7 +1,7 @@
 """Site by site: time the forms, prove the one chosen, put it in; then prove and time the whole model."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -32,6 +32,7 @@ IN_LR_SPACE = (Convolution, SharedResizeConvolution, Split, UnshuffledConvolutio
 WORTH = 1.03  # times faster; what gains less stays as it is
 EXACT = 1e-10  # largest difference in float64, relative to the largest output
 
+Progress = Callable[[int, int, str], object]
 ModelT = TypeVar("ModelT")
 Choices = Mapping[Site[Any], str]  # the form by site; a site that is missing is kept
 
@@ -120,11 +121,13 @@ class Settings:
         keep: "faster" changes what is measured to be faster, "all" every site that has an exact LR form.
         seconds: for the timing of a site, at most.
         seed: of random inputs and of the order of timing.
+        progress: told how many of how many timings are done, and what is timed next.
     """
 
     keep: Keep = "faster"
     seconds: float = 2.0
     seed: int = 0
+    progress: Progress = lambda _done, _count, _name: None
 
     def __post_init__(self) -> None:
         if self.keep not in ("faster", "all"):
@@ -141,8 +144,11 @@ def decide(target: Target[ModelT], settings: Settings, cache: Cache) -> tuple[Mo
         MismatchError: a form or the whole differs from the original; the message names the site.
     """
     records: dict[Site[Any], Record] = {}
-    for site in target.sites():
+    sites = target.sites()
+    for done, site in enumerate(sites):
+        settings.progress(done, len(sites) + 1, site.path)
         records[site] = _record(target, site, settings, cache)
+    settings.progress(len(sites), len(sites) + 1, "the whole model")
     cache.save()
     choices = {site: record.became for site, record in records.items() if record.changed}
     for site, form in choices.items():
