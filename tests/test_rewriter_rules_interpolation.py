@@ -34,3 +34,9 @@ def test_a_nearest_resize_is_passed_over() -> None:
 @pytest.mark.parametrize("wrong", sorted({*WRONG} - {"no bias", "two phases swapped"}))
 def test_a_wrong_form_is_caught(wrong: str, mode: Any) -> None:
     assert caught(RULE, (Resize(mode, (2, 2), 3),), noise((1, 3, 4, 3)), wrong)
+
+
+def test_kernels_that_would_not_fit_the_memory_are_refused() -> None:
+    """Else a file could ask for any."""
+    reason = RULE.check((Resize("linear", (1024, 1024), 64),))
+    assert reason == "its LR kernels would have 603,979,776 weights"

@@ -127,3 +127,9 @@ def test_a_reflection_by_the_factor_would_be_wrong() -> None:
     assert RULE.check(chain)
     with pytest.raises(AssertionError):
         assert_forms_equal(replace(RULE, check=lambda _: None), chain, noise((1, 4, 4, 3)))
+
+
+def test_kernels_that_would_not_fit_the_memory_are_refused() -> None:
+    """Else a file could ask for any."""
+    resize = Resize("nearest", (2**20, 2), 1)
+    assert RULE.check((resize, convolution())) == "its LR kernels would have 150,995,088 weights"

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,3 +55,10 @@ def test_passed_over(passed: Convolution) -> None:
 )
 def test_a_wrong_form_is_caught(wrong: str) -> None:
     assert caught(RULE, (convolution(),), noise((1, 4, 7, 9)), wrong)
+
+
+def test_a_stride_far_beyond_the_kernel_is_refused() -> None:
+    """Else a file could ask for as many phases as it likes."""
+    layer = Convolution(np.ones((1, 1, 1)), None, (2**30,), ((0, 0),), (1,))
+    assert RULE.check((layer,)) == "nearly all phases of stride (1073741824,) are without a tap"
+    assert RULE.check((Convolution(np.ones((1, 3, 16)), None, (16,), ((0, 0),), (1,)),)) is None

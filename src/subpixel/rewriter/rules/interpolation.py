@@ -5,6 +5,7 @@ import numpy as np
 from subpixel.kernels import interpolation_to_lr
 from subpixel.rewriter.layers import Chain, Convolution, Pad, Resize, Shuffle
 from subpixel.rewriter.rules import Rule
+from subpixel.rewriter.rules.transposed import too_large
 
 
 def wanted(chain: Chain) -> bool:
@@ -15,12 +16,13 @@ def wanted(chain: Chain) -> bool:
 
 
 def check(chain: Chain) -> str | None:
-    """Refuse factors that differ."""
+    """Refuse factors that differ, and kernels that would not fit the memory."""
     (resize,) = chain
     assert isinstance(resize, Resize)
     if len(set(resize.factors)) > 1:
         return f"its factors differ, {resize.factors}"
-    return None
+    taps = 3 if resize.mode == "linear" else 5
+    return too_large(resize.channels * (taps * resize.factors[0]) ** len(resize.factors))
 
 
 def rewrite(chain: Chain) -> dict[str, Chain]:

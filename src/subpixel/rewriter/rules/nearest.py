@@ -5,6 +5,7 @@ Reflection by less than the factor repeats the edge, as replication does, and so
 """
 
 from collections.abc import Sequence
+from math import prod
 
 from subpixel.geometry import axes
 from subpixel.kernels import resize_conv_to_products, resize_conv_to_transposed
@@ -19,7 +20,7 @@ from subpixel.rewriter.layers import (
     Transposed,
 )
 from subpixel.rewriter.rules import Rule
-from subpixel.rewriter.rules.transposed import cropped_then_padded, forms
+from subpixel.rewriter.rules.transposed import cropped_then_padded, forms, too_large
 
 
 def check(chain: Chain) -> str | None:
@@ -35,7 +36,8 @@ def check(chain: Chain) -> str | None:
     for (low, high), reach, factor in zip(pads, convolution.reach, resize.factors, strict=True):
         if low > reach or high - low >= factor:
             return f"the padding {low, high} is wider than the kernel's reach {reach}"
-    return None
+    widest = (reach + 2 * factor for reach, factor in zip(convolution.reach, resize.factors, strict=True))
+    return too_large(prod(widest) * prod(convolution.weight.shape[:2]))
 
 
 def _check_pad(pad: Pad, resize: Resize, convolution: Convolution) -> str | None:

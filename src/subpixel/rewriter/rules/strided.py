@@ -6,6 +6,7 @@ from subpixel.geometry import axes
 from subpixel.kernels import strided_to_unshuffled
 from subpixel.rewriter.layers import Chain, Convolution, UnshuffledConvolution
 from subpixel.rewriter.rules import Rule
+from subpixel.rewriter.rules.transposed import sparse
 
 FEW = 4  # channels; with more of them a convolution has enough to do at every tap
 
@@ -18,12 +19,12 @@ def wanted(chain: Chain) -> bool:
 
 
 def check(chain: Chain) -> str | None:
-    """Refuse what is padded unevenly."""
+    """Refuse what is padded unevenly, and a stride far beyond the kernel, which a stranger may ask for."""
     (convolution,) = chain
     assert isinstance(convolution, Convolution)
     if any(low != high or low < 0 for low, high in convolution.pads):
         return f"its padding is uneven, {convolution.pads}"
-    return None
+    return sparse(axes(convolution.weight.shape[2:], convolution.stride, dilation=convolution.dilation))
 
 
 def rewrite(chain: Chain) -> dict[str, Chain]:

@@ -12,6 +12,7 @@ from subpixel.rewriter.layers import Chain, Convolution, Pad, Shuffle, Split, Tr
 from subpixel.rewriter.rules import Rule
 
 MOST_ZEROS = 64  # times the taps of the kernel; a file from a stranger may ask for any stride
+MOST_WEIGHTS = 2**27  # of a form: half a gibibyte in float32
 
 
 def check(chain: Chain) -> str | None:
@@ -26,6 +27,11 @@ def sparse(geometry: Sequence[Axis]) -> str | None:
     if prod(axis.lr("aligned").taps * axis.stride for axis in geometry) <= MOST_ZEROS * taps:
         return None
     return f"nearly all phases of stride {tuple(axis.stride for axis in geometry)} are without a tap"
+
+
+def too_large(weights: int) -> str | None:
+    """Why a form that repeats weights would not fit the memory, or None."""
+    return None if weights <= MOST_WEIGHTS else f"its LR kernels would have {weights:,} weights"
 
 
 def rewrite(chain: Chain) -> dict[str, Chain]:
