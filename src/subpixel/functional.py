@@ -237,7 +237,7 @@ def resize_conv(x: Tensor, products: Tensor, bias: Tensor | None, upscale_factor
     terms = terms.view(*[3] * len(factors), x.shape[0], -1, *operands.shape[3:])
     phases = _sums(terms, factors)
     result = periodic_shuffle(torch.stack(phases, dim=2).flatten(1, 2), factors)
-    return result if bias is None else result + bias.view(-1, *[1] * len(factors))
+    return result if bias is None else result + bias.view(-1, *[1] * len(factors)).to(result.dtype)
 
 
 def _differences(x: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -29,14 +29,21 @@ class SharedResizeConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Give (batch, c_out, *(n * r)) for (batch, c_in, *(n + 2)), which is padded already."""
-        recorded = torch.is_grad_enabled() and x.requires_grad
-        if recorded or torch.compiler.is_compiling() or x.device.type != "cpu":
-            return resize_conv(x, self.products, self.bias, self.upscale_factors)
-        return self._in_strips(x)
+        if self._plain(x):
+            return self._in_strips(x)
+        return resize_conv(x, self.products, self.bias, self.upscale_factors)
 
     def extra_repr(self) -> str:
         """What `repr` shows."""
         return f"upscale_factors={self.upscale_factors}"
+
+    def _plain(self, x: Tensor) -> bool:
+        """Whether nothing but numbers is wanted: no gradient, no recording, no other precision."""
+        learns = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *self.parameters()))
+        recorded = torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None  # noqa: SLF001
+        mapped = torch._C._functorch.is_functorch_wrapped_tensor(x)  # noqa: SLF001 (there is no public way)
+        special = learns or recorded or mapped or torch.is_autocast_enabled("cpu")
+        return x.device.type == "cpu" and not special
 
     def _in_strips(self, x: Tensor) -> Tensor:
         """The same, through the same memory again and again."""
