@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 from subpixel.rewriter.layers import (
     Chain,
     Convolution,
+    Layer,
     Opaque,
     Pad,
     Pointwise,
@@ -35,7 +36,7 @@ RULES = (
     strided.RULE,
 )
 UP_SAMPLERS = (Transposed, Resize, Shuffle, ZeroInsertion, Opaque)
-NAMES = {Resize: "resize", Shuffle: "shuffle", ZeroInsertion: "zero insertion"}
+NAMES: dict[type[Layer], str] = {Resize: "resize", Shuffle: "shuffle", ZeroInsertion: "zero insertion"}
 LONGEST = 8  # nodes in a row
 
 NodeT = TypeVar("NodeT")
@@ -141,9 +142,7 @@ def _unmatched(graph: Graph[NodeT], node: NodeT) -> Site[NodeT]:
     chain = graph.layers(node)
     opaque = next((layer.reason for layer in chain if isinstance(layer, Opaque)), None)
     layer = next(layer for layer in chain if isinstance(layer, UP_SAMPLERS))
-    was = {Resize: "resize", Shuffle: "shuffle", ZeroInsertion: "zero insertion"}.get(
-        type(layer), "up-sampler"
-    )
+    was = NAMES.get(type(layer), "up-sampler")
     return Site(graph.path(node), (node,), chain, was, None, opaque or "no convolution to fuse it with")
 
 
