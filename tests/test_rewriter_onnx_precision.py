@@ -6,7 +6,7 @@ import pytest
 from onnx_models import Maker, assert_all_forms_equal, model, noise, operators, target
 
 from subpixel.rewriter import rewrite
-from subpixel.rewriter.onnx.target import relative
+from subpixel.rewriter.comparison import relative
 
 
 def decoder(dtype: ir.DataType) -> ir.Model:

@@ -1,5 +1,6 @@
 """Quantised models: phase splits move integers, and what would have to be quantised anew is kept."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from onnx_models import Maker, assert_equal_models, model, noise, operators, run, target
 
 from subpixel.rewriter import rewrite
-from subpixel.rewriter.onnx.quantised import integers
+from subpixel.rewriter.onnx.quantised import QuantisedLowering, integers
 
 F32 = np.float32
 SCALES = np.array([0.01, 0.02, 0.03, 0.005], F32)
@@ -189,3 +190,29 @@ def test_rounded_pixels_commute_with_a_resize() -> None:
     (site,) = proven.sites()
     for form in site.forms:
         assert_equal_models(made, proven.rewritten({site: form}), x)
+
+
+def test_a_wrong_kernel_is_found_where_the_outputs_are_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no fraction behind the site to compare: the steps are."""
+
+    def build(op: Maker, x: ir.Value) -> ir.Value:
+        coarse, zero = np.array(0.02, F32), np.array(0, np.int8)
+        pixels = op("DequantizeLinear", op("QuantizeLinear", x, coarse, zero), coarse, zero)
+        weight = op("DequantizeLinear", integer_weight(np.int8, 2, 4, 4, 4), coarse, zero)
+        maps = op("ConvTranspose", pixels, weight, strides=[2, 2], pads=[1] * 4)
+        steps = op("QuantizeLinear", maps, np.array(0.2, F32), zero)
+        steps.dtype = ir.DataType.INT8
+        return steps
+
+    made, x = model(build, ["n", 2, "h", "w"]), noise(1, 2, 5, 6)
+    proven = target(made, x)
+    (site,) = proven.sites()
+    form = {site: "compact"}
+    assert proven.differences(proven.rewritten(form), form)[1] <= proven.bound
+    right = QuantisedLowering.weights
+
+    def wrong(self: QuantisedLowering, layer: Any) -> Any:
+        return right(self, replace(layer, weight=layer.weight[..., ::-1]))
+
+    monkeypatch.setattr(QuantisedLowering, "weights", wrong)
+    assert proven.differences(proven.rewritten(form), form)[1] > proven.bound

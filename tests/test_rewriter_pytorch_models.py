@@ -24,7 +24,8 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from subpixel.rewriter import MismatchError, rewrite
 from subpixel.rewriter.decide import EXACT
-from subpixel.rewriter.pytorch.target import _difference
+from subpixel.rewriter.pytorch.comparison import difference
+from subpixel.rewriter.pytorch.target import ModuleTarget
 from subpixel.rewriter.rules import nearest, transposed
 
 EXAMPLE, OTHER = noise(1, 4, 5, 4), noise(2, 4, 6, 7)
@@ -237,6 +238,15 @@ A = noise(2, 3)
         (Output(A, 2), Output(A, 3), False),
         (A.log(), A.log(), True),
         (A.log(), A.abs().log(), False),
+        (A * 0, A * 0 + torch.nan, False),
+        (A.log() * 0, A.log() * 0, True),
+        (A - torch.inf, A - torch.inf, True),
+        (A - torch.inf, A + torch.inf, False),
+        (torch.complex(A, A), torch.complex(A, A), True),
+        (torch.complex(A, A * 2), torch.complex(A, A), False),
+        (A.bfloat16(), A.bfloat16(), True),
+        (A > 0, A > 0, True),
+        (A > 0, A < 0, False),
         (A[:0], A[:0], True),
         (A * 0, A * 0, True),
         (A * 1e-200, A * 0, False),
@@ -244,7 +254,7 @@ A = noise(2, 3)
 )
 def test_what_the_proof_takes_for_the_same(result: Any, expected: Any, same: bool) -> None:
     """All that a model gives: its structure, its tensors and what else there is."""
-    assert (_difference(result, expected) <= EXACT) == same
+    assert (difference(result, expected) <= EXACT) == same
 
 
 def test_without_up_samplers_nothing_changes() -> None:
@@ -395,3 +405,79 @@ def test_an_exported_program_of_fixed_sizes() -> None:
         changed, report = rewrite(program, EXAMPLE)
     assert report.changed
     assert_same_function(changed.module(), model, (EXAMPLE,))
+
+
+class Classes(nn.Module):
+    """Which of two maps is larger at each pixel: for some of many, rounding decides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(4, 2, 4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.up(x)
+        return (maps[:, 0] - maps[:, 1] > 0) | (maps[:, 0] - maps[:, 1].roll(1) > 0)
+
+
+def test_classes_that_rounding_turns_over_are_no_mismatch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the model's own precision; in float64 they must be the same."""
+    model, x = seeded(Classes(), torch.float32), noise(1, 4, 5, 4, dtype=torch.float32)
+    target = ModuleTarget(model, (x,), {}, 0)
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other.up.bias[0] += 0.1  # so that some change
+    assert difference(other(x), model(x)) > EXACT
+    assert target._difference(other, (x,), {}) == 0
+    monkeypatch.setitem(vars(transposed.RULE), "rewrite", scaled(transposed.RULE.rewrite))
+    with pytest.raises(MismatchError):
+        forcibly(model, x)
+
+
+class WritesToItsInput(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(4, 4, 4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(x.mul_(1.5))
+
+
+def test_example_inputs_are_left_as_they_are() -> None:
+    """Also by a model that writes to them, which would else be another example each time."""
+    model, x = seeded(WritesToItsInput()), EXAMPLE.clone()
+    changed, report = forcibly(model, x)
+    assert report.changed
+    assert torch.equal(x, EXAMPLE)
+    assert_equal(changed(x.clone()), model(x.clone()))
+
+
+def test_the_original_is_not_run() -> None:
+    """For that may change it: the statistics of a part that is in training."""
+    model = seeded(nn.Sequential(nn.BatchNorm2d(4), nn.ConvTranspose2d(4, 4, 4, 2, 1)))
+    model[0].train()
+    before = copy.deepcopy(model.state_dict())
+    _, report = forcibly(model, EXAMPLE)
+    assert report.changed
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+class OnPrecision(Classes):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(x) if x.dtype == torch.float32 else x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+def test_a_forward_that_depends_on_the_precision_has_no_proof_in_float64() -> None:
+    model, x = seeded(OnPrecision(), torch.float32), noise(1, 4, 5, 4, dtype=torch.float32)
+    changed, report = forcibly(model, x)
+    assert report.changed
+    assert report.error[0] is None
+    assert_same_function(changed, model, (x,), tolerance=1e-5)
+
+
+def test_a_program_without_example_inputs_needs_some() -> None:
+    program = torch.export.export(seeded(nn.Sequential(nn.ConvTranspose2d(4, 4, 4, 2, 1))), (EXAMPLE,))
+    program._example_inputs = None
+    with pytest.raises(TypeError, match=r"example_inputs must be a tensor, .*; got NoneType\."):
+        rewrite(program)
+    _, report = forcibly(program, EXAMPLE)
+    assert report.changed

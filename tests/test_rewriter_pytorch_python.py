@@ -41,6 +41,12 @@ class Formats(Up):
         return {f"{x.ndim}-D": self.up2(x), "rows": x.shape[2]}
 
 
+class LooksUp(Up):
+    def forward(self, inputs: dict[str, Tensor], **more: Any) -> Tensor:
+        x = inputs["x"] * inputs["mask"] if "mask" in inputs else inputs["x"]
+        return self.up2(x + more["more"] if "more" in more else x)
+
+
 class Tries(Up):
     def forward(self, x: Tensor) -> Tensor:
         try:
@@ -70,6 +76,8 @@ class HasConstants(Up):
         (Formats, EXAMPLE),
         (Tries, EXAMPLE),
         (HasConstants, EXAMPLE),
+        (LooksUp, {"x": EXAMPLE}),
+        (LooksUp, {"x": EXAMPLE, "mask": EXAMPLE}),
     ],
 )
 def test_python_that_a_graph_records(net: type[nn.Module], example: Any) -> None:
@@ -147,6 +155,44 @@ class CountsInABuffer(Up):
         return self.up2(x)
 
 
+class SwitchesAutocast(Up):
+    """A graph would compute it in the precision around it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return F.conv2d(F.interpolate(x.float(), scale_factor=2), self.conv.weight.float()).double()
+
+
+class Patched(Up):
+    """The instance has another forward than its class, as tools put it there that move or adapt layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forward = lambda x: 2 * F.conv2d(F.interpolate(x, scale_factor=2), torch.ones(4, 4, 1, 1).to(x))
+
+
+class AsksForTheClass(Up):
+    """To Python a proxy is of another class than what it stands for."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up2(x * 2 if type(x) is Tensor else x)
+
+
+class CalledInTwoWays(Up):
+    """A block that branches on what it is given, called with it and without."""
+
+    class Block(Up):
+        def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
+            return self.up2(x) if skip is None else self.up2(x + skip)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = self.Block()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block(self.block(x), x.repeat(1, 1, 2, 2))
+
+
 class DrawsConstants(Up):
     def forward(self, x: Tensor) -> Tensor:
         return self.up2(x + torch.randn(4, 1, 1, dtype=torch.float64) * 0)
@@ -160,6 +206,10 @@ class DrawsConstants(Up):
         (Collects, "TypeError: it changes seen of itself"),
         (CountsInABuffer, "TypeError: it changes _buffers of itself"),
         (DrawsConstants, "TypeError: it draws random numbers that depend on no input"),
+        (SwitchesAutocast, "TypeError: it switches autocast"),
+        (Patched, "TypeError: the instance has another one than its class"),
+        (AsksForTheClass, "TypeError: its graph computes something else"),
+        (CalledInTwoWays, "TypeError: Python branches in it, and it is called in several ways"),
     ],
 )
 def test_python_that_a_graph_does_not_record(net: type[nn.Module], reason: str) -> None:

@@ -325,3 +325,12 @@ def test_layers_that_the_model_does_not_know() -> None:
     assert became(report) == {"0": "kept", "1": "compact"}
     assert reasons(report)["0"].startswith("the forward of Unregistered cannot be traced")
     assert_same_function(changed, model, *EXAMPLES)
+
+
+def test_a_layer_whose_instance_has_another_forward_is_kept() -> None:
+    model = seeded(nn.Sequential(up()))
+    plain = model[0].forward
+    model[0].forward = lambda x: 2 * plain(x)
+    changed, report = forcibly(model, EXAMPLES[0])
+    assert not report.changed
+    assert_same_function(changed, model, *EXAMPLES)

@@ -8,7 +8,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from subpixel.rewriter.decide import KEPT, Choices, MismatchError
+from subpixel.rewriter.comparison import relative
+from subpixel.rewriter.decide import KEPT, Choices
 from subpixel.rewriter.layers import (
     Chain,
     Convolution,
@@ -20,8 +21,10 @@ from subpixel.rewriter.layers import (
 )
 from subpixel.rewriter.onnx.examples import Feeds, other_feeds, random_feeds
 from subpixel.rewriter.onnx.graph import OnnxGraph
+from subpixel.rewriter.onnx.quantised import BYTES
 from subpixel.rewriter.onnx.runtimes import Runtime, session
 from subpixel.rewriter.onnx.surgery import install, observe, timed, with_inferred_shapes, with_outputs
+from subpixel.rewriter.proof import largest_difference
 from subpixel.rewriter.reference import compute
 from subpixel.rewriter.sites import Site, find
 from subpixel.rewriter.timing import Run
@@ -33,8 +36,6 @@ BOUNDS = {
     ir.DataType.DOUBLE: 1e-4,  # OpenVINO computes it in float32
 }
 QUANTISED_BOUND = 5e-2  # rounding to integers turns over where sums differ by a float32's last digit
-# LR pixels, where forms are compared in float64.
-SIZES = ((1, 1, 1), (2, 3, 2), (5, 4, 3), (7, 6, 5), (12, 9, 7))
 UP_SAMPLERS = {"ConvTranspose", "DepthToSpace", "Resize"}
 
 
@@ -75,6 +76,10 @@ class OnnxTarget:
         layers = "; ".join(map(_signature, site.chain))
         return f"{layers} at {self.shape(site)} {self._dtype(site).name} {site.kept}"
 
+    def names(self, site: Site[Any]) -> list[str]:
+        """See `Target`."""
+        return list(site.forms)
+
     def runs(self, site: Site[Any]) -> dict[str, Run]:
         """See `Target`."""
         runs = {KEPT: self._run(timed(self.graph, site, None))}
@@ -89,19 +94,17 @@ class OnnxTarget:
         chain = converted(site.chain, _doubled)
         changed = site.rule.rewrite(chain)[form]
         _, channels, *sizes = self.shape(site)
-        random, found = np.random.default_rng(self.seed), []
-        for small in SIZES:
-            x = random.standard_normal((1, channels, *small[: len(sizes)]))
+        random = np.random.default_rng(self.seed)
+
+        def at(sizes: tuple[int, ...]) -> float | None:
+            x = random.standard_normal((1, channels, *sizes))
             try:
                 expected = compute(chain, x)
             except ValueError:  # too small for the padding, or for the kernel
-                continue
-            found.append(relative(compute(changed, x), expected))
-        if len(found) < 2:
-            raise MismatchError(
-                f"{site.path} must be proven at two sizes at least; got {len(found)} of {SIZES}."
-            )
-        return max(found)
+                return None
+            return relative(compute(changed, x), expected)
+
+        return largest_difference(at, len(sizes), site.path)
 
     def rewritten(self, choices: Choices) -> ir.Model:
         """See `Target`."""
@@ -115,13 +118,14 @@ class OnnxTarget:
         names = [name for site in choices for name in self.graph.ends(site.nodes[-1])]
         models = (with_outputs(each, names) for each in (self.model, model))
         original, rewritten = (session(self._runtime, each) for each in models)
-        found = list(map(relative, session(self._runtime, model)(self.example), self.original(self.example)))
+        result = session(self._runtime, model)(self.example)
+        found = list(map(self._relative, result, self.original(self.example)))
         for feeds in other_feeds(self.model, self.example, self.seed):
             try:
                 expected = original(feeds)
             except ValueError:  # a size that the model does not take
                 continue
-            found += map(relative, rewritten(feeds), expected)
+            found += map(self._relative, rewritten(feeds), expected)
         return None, max(found)
 
     def whole(self, model: ir.Model | None) -> Run:
@@ -146,6 +150,13 @@ class OnnxTarget:
             return "its weights are not all finite, and times an added zero they are no numbers"
         return None
 
+    def _relative(self, result: NDArray[Any], expected: NDArray[Any]) -> float:
+        """Integers are choices, but quantised pixels; what they are made from is compared at the sites."""
+        if self.bound == QUANTISED_BOUND and expected.dtype in BYTES and result.shape == expected.shape:
+            steps = np.abs(result.astype(np.int16) - expected.astype(np.int16))
+            return float(steps.max(initial=0)) / 255
+        return relative(result, expected, choices=True)
+
     def _run(self, model: ir.Model) -> Run:
         run, feeds = session(self._runtime, model), random_feeds(model, {}, self.seed)
         return lambda: run(feeds)
@@ -155,21 +166,6 @@ class OnnxTarget:
 
     def _dtype(self, site: Site[Any]) -> ir.DataType:
         return self._given(site).dtype or ir.DataType.FLOAT
-
-
-def relative(result: NDArray[Any], expected: NDArray[Any]) -> float:
-    """The largest difference, relative to the largest value; infinite where shapes or infinities differ."""
-    if result.shape != expected.shape:
-        return float("inf")
-    if expected.dtype.kind in "biu":
-        return 0.0  # a choice, which rounding may turn over; what it is made from is compared at the sites
-    result, expected = (array.astype(np.float64) for array in (result, expected))
-    finite = np.isfinite(expected)
-    if not np.array_equal(result[~finite], expected[~finite], equal_nan=True):
-        return float("inf")
-    largest = np.abs(expected[finite]).max(initial=np.finfo(np.float64).tiny)
-    error = np.abs(result[finite] - expected[finite]).max(initial=0) / largest
-    return float(np.nan_to_num(error, nan=np.inf, posinf=np.inf))
 
 
 def _hidden_up_samplers(model: ir.Model) -> int:

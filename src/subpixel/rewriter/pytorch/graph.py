@@ -25,7 +25,7 @@ from subpixel.rewriter.layers import (
     Transposed,
 )
 from subpixel.rewriter.pytorch.insertion import canvas, zero_insertions
-from subpixel.rewriter.pytorch.trace import Values, has_hooks
+from subpixel.rewriter.pytorch.trace import Values, has_hooks, own_forward
 from subpixel.rewriter.sites import Site
 
 Arguments = dict[str, Any]
@@ -182,7 +182,7 @@ def _bound(function: Callable[..., Any], node: fx.Node) -> Arguments:
 
 def own_kind(module: nn.Module) -> type[nn.Module] | None:
     """The class of PyTorch's own whose forward a module runs, a subclass's that overrides none too."""
-    found = (cls for cls in MODULES if isinstance(module, cls) and type(module).forward is cls.forward)
+    found = (cls for cls in MODULES if isinstance(module, cls) and own_forward(module) is cls.forward)
     return next(found, None)
 
 

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 from subpixel.rewriter.layers import Opaque
+from subpixel.rewriter.pytorch.comparison import called, copied, difference
 from subpixel.rewriter.pytorch.graph import UP_SAMPLERS, TracedGraph, own_kind
-from subpixel.rewriter.pytorch.trace import Tracer, Values
+from subpixel.rewriter.pytorch.trace import Tracer, Values, own_forward, require
 from subpixel.rewriter.rules import strided
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 Users = dict[nn.Module, set[nn.Module | None]]  # who calls it; None if something looks at its weights
+SAME = 1e-3  # of the largest output: the same functions in the same order give the same
 PAIRED = (nn.Upsample, nn.PixelShuffle)  # what makes a site together with its neighbours
 ALONE = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, *PAIRED)
 
@@ -24,8 +28,8 @@ def scopes(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     callers, users = _callers(model, args, kwargs)
     owners = list(dict.fromkeys(_owner(model, names[caller]) for caller in callers))
     alone = [name for module, name in names.items() if isinstance(module, ALONE) or _few_channels(module)]
-    calls = _calls(model, args, kwargs, {*owners, *alone})
-    traced = [_traced(model, name, calls[name]) for name in owners if name in calls]
+    calls, ways = _calls(model, args, kwargs, {*owners, *alone})
+    traced = [_traced(model, name, calls[name], len(ways[name]) > 1) for name in owners if name in calls]
     inside = {name for scope in traced for name in _called(scope)}
     found = traced + [
         _alone(model, name, calls[name]) for name in alone if name in calls and name not in inside
@@ -98,7 +102,7 @@ def _up_samples(function: Any, args: tuple[Any, ...]) -> bool:
 
 def _owner(model: nn.Module, name: str) -> str:
     """The module whose trace shows a caller's neighbours too: rows are part of what holds them."""
-    while name and type(model.get_submodule(name)).forward is nn.Sequential.forward:
+    while name and own_forward(model.get_submodule(name)) is nn.Sequential.forward:
         name = name.rpartition(".")[0]
         if isinstance(model.get_submodule(name), nn.ModuleList | nn.ModuleDict):
             name = name.rpartition(".")[0]
@@ -107,19 +111,21 @@ def _owner(model: nn.Module, name: str) -> str:
 
 def _calls(
     model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], wanted: set[str]
-) -> dict[str, Arguments]:
-    """The arguments of the largest call of each module."""
+) -> tuple[dict[str, Arguments], dict[str, set[str]]]:
+    """The arguments of the largest call of each module, and in which ways it is called."""
     calls: dict[str, Arguments] = {}
+    ways: dict[str, set[str]] = {}
     names = {model.get_submodule(name): name for name in wanted}
 
     def entered(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        ways.setdefault(names[module], set()).add(str(tree_map(_kind, (args, kwargs))))
         before = calls.get(names[module])
         if before is None or _size(before) < _size((args, kwargs)):
             calls[names[module]] = args, kwargs
 
     with _hooked(names, entered, lambda *_: None):
         model(*args, **kwargs)
-    return calls
+    return calls, ways
 
 
 @contextmanager
@@ -131,11 +137,17 @@ def _hooked(modules: Any, entered: Callable[..., None], left: Callable[..., None
         yield
 
 
-def _traced(model: nn.Module, name: str, call: Arguments) -> TracedGraph:
+def _traced(model: nn.Module, name: str, call: Arguments, in_many_ways: bool) -> TracedGraph:
     """The graph of a module's forward; where Python hides it, one that says why."""
-    owner, tracer = model.get_submodule(name), Tracer(*call)
+    owner, tracer = model.get_submodule(name), Tracer(*copied(call))
     try:
-        return TracedGraph(owner, tracer.trace(owner), tracer.values, name)
+        graph = called(partial(tracer.trace, owner), (), {}, seed=0)
+        if in_many_ways and any(node.target is require for node in graph.nodes):
+            raise TypeError("Python branches in it, and it is called in several ways")
+        *_, output = graph.nodes
+        if difference(*map(_tensors, (tracer.values[output], called(owner.forward, *call, seed=0)))) > SAME:
+            raise TypeError("its graph computes something else")
+        return TracedGraph(owner, graph, tracer.values, name)
     except Exception as error:  # noqa: BLE001 (whatever the forward of a stranger raises)
         reason = f"the forward of {type(owner).__name__} cannot be traced, {type(error).__name__}: {error}"
         return Untraced(owner, fx.Graph(), Values(), name, " ".join(reason.split()))
@@ -178,3 +190,12 @@ def _few_channels(module: nn.Module) -> bool:
 
 def _size(call: Arguments) -> int:
     return sum(value.numel() for value in (*call[0], *call[1].values()) if isinstance(value, Tensor))
+
+
+def _tensors(result: Any) -> list[Tensor]:
+    return [value for value in tree_leaves(result) if isinstance(value, Tensor)]
+
+
+def _kind(value: Any) -> Any:
+    """What a branch may depend on, but for the numbers in a tensor."""
+    return (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else value

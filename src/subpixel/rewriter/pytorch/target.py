@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 from torch.nn.utils import remove_weight_norm
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from subpixel.functional import CHANNELS_LAST, memory_format
 from subpixel.rewriter.decide import (
@@ -20,7 +20,6 @@ from subpixel.rewriter.decide import (
     ORIGINAL,
     Cache,
     Choices,
-    MismatchError,
     Settings,
     Target,
     base,
@@ -28,19 +27,20 @@ from subpixel.rewriter.decide import (
 )
 from subpixel.rewriter.layers import Chain, Pointwise, Resize, Shape, converted
 from subpixel.rewriter.machine import processor
+from subpixel.rewriter.proof import largest_difference
+from subpixel.rewriter.pytorch.comparison import called, copied, difference
 from subpixel.rewriter.pytorch.graph import TracedGraph, data_input, own_kind
 from subpixel.rewriter.pytorch.lower import lower
 from subpixel.rewriter.pytorch.program import exported, unlifted, whole_graph
 from subpixel.rewriter.pytorch.scopes import scopes
 from subpixel.rewriter.pytorch.surgery import Replacement, fragment, install, replaced
-from subpixel.rewriter.pytorch.trace import OtherBranchError, Values, computes_weight
+from subpixel.rewriter.pytorch.trace import OtherBranchError, Values, autocast, computes_weight
 from subpixel.rewriter.report import Report
 from subpixel.rewriter.sites import Site, find
 from subpixel.rewriter.timing import Run
 
 Search = Callable[[nn.Module, tuple[Any, ...], Mapping[str, Any]], list[TracedGraph]]
 BOUNDS = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
-SIZES = ((3, 4, 5), (7, 6, 9), (12, 13, 16))  # pixels by axis, where forms are compared in float64
 NO_OTHER_SIZE = "the whole model takes no other size than the example's; each site was proven at more"
 FORMATS = {torch.contiguous_format: "contiguous"} | dict.fromkeys(CHANNELS_LAST.values(), "channels last")
 
@@ -61,8 +61,10 @@ def rewrite_pytorch(model: Any, example_inputs: Any, settings: Settings, cache: 
         )
     if model.training:
         raise ValueError("the model must be in eval mode; got one in training. Call model.eval() first.")
-    args, kwargs = _arguments(example_inputs)
+    if any(switched_on for switched_on, _ in autocast()):
+        raise ValueError("a model must be rewritten in a precision of its own; got autocast. Switch it off.")
     with torch.no_grad():
+        args, kwargs = copied(_arguments(example_inputs))
         layer_alone = own_kind(model) is not None  # no forward to search; a row of one has
         own = _copy(nn.Sequential(model) if layer_alone else model, args, kwargs)
         target: Target[nn.Module] = ModuleTarget(own, args, kwargs, settings.seed)
@@ -75,8 +77,9 @@ def rewrite_pytorch(model: Any, example_inputs: Any, settings: Settings, cache: 
 def _rewrite_program(
     program: ExportedProgram, example_inputs: Any, settings: Settings, cache: Cache
 ) -> tuple[ExportedProgram, Report]:
-    args, kwargs = program.example_inputs if example_inputs is None else _arguments(example_inputs)
+    own = None if example_inputs is not None else program.example_inputs
     with torch.no_grad():
+        args, kwargs = copied(own or _arguments(example_inputs))
         target: Target[nn.Module] = ModuleTarget(unlifted(program), args, kwargs, settings.seed, whole_graph)
         found = decide(target, settings, cache)
         rewritten, report = found
@@ -105,7 +108,7 @@ class ModuleTarget:
         self.model, self.seed, self._search = model, seed, search
         self.args, self.kwargs = args, kwargs
         self._located: dict[Site[Any], Located] = {}
-        for scope in search(model, args, kwargs):
+        for scope in search(model, *copied((args, kwargs))):
             for site in find(scope):
                 self._located[site] = _located(scope, site)
             scope.values = Values()  # activations of the whole forward
@@ -133,12 +136,21 @@ class ModuleTarget:
         layers = "; ".join(map(_signature, site.chain))
         return f"{layers} at {tuple(given.shape)} {given.dtype} {formats} {site.kept}"
 
+    def names(self, site: Site[Any]) -> list[str]:
+        """See `Target`: each form in the memory format that the input has, and in the other one."""
+        given = self._located[site].given
+        if given.ndim not in CHANNELS_LAST:
+            return list(site.forms)
+        other = FORMATS[_other_format(given)]
+        both = (form for form in (ORIGINAL, *site.forms) if form != "shared")  # which has a layout of its own
+        return [*site.forms, *(f"{form}, {other}" for form in both)]
+
     def runs(self, site: Site[Any]) -> dict[str, Run]:
         """See `Target`."""
         scope, given, _ = self._located[site]
         start = fragment(scope, site.nodes[: site.kept])(given) if site.kept else given
         runs = {KEPT: _run_on(fragment(scope, site.nodes[site.kept :]), start)}
-        for name in self._names(site):
+        for name in self.names(site):
             runs[name] = _run_on(replaced(scope, self._replacement(site, name, site.forms)), given)
         return runs
 
@@ -156,22 +168,17 @@ class ModuleTarget:
             )
         )
         generator = torch.Generator().manual_seed(self.seed)
-        found = []
-        for sizes in SIZES:
-            x = torch.randn(
-                1, given.shape[1], *sizes[: given.ndim - 2], generator=generator, dtype=torch.float64
-            )
+
+        def at(sizes: tuple[int, ...]) -> float | None:
+            x = torch.randn(1, given.shape[1], *sizes, generator=generator, dtype=torch.float64)
             x = x.to(given.device)
             try:
                 expected = original(x)
             except RuntimeError:  # too small for the padding, or for the kernel
-                continue
-            found.append(_difference(changed(x), expected))
-        if len(found) < 2:
-            raise MismatchError(
-                f"{site.path} must be proven at two sizes at least; got {len(found)} of {SIZES}."
-            )
-        return max(found)
+                return None
+            return difference(changed(x), expected)
+
+        return largest_difference(at, given.ndim - 2, site.path)
 
     def rewritten(self, choices: Choices) -> nn.Module:
         """See `Target`."""
@@ -196,22 +203,13 @@ class ModuleTarget:
         return self._difference_in_double(choices), max(found)
 
     def _difference(self, model: nn.Module, args: Any, kwargs: Any) -> float:
-        """From the original, where both draw the same random numbers."""
-        result, expected = (_seeded(m, args, kwargs, self.seed) for m in (model, self.model))
-        return _difference(result, expected)
+        """From the original; what rounding may turn over is left to the proof in float64."""
+        result, expected = (called(m, args, kwargs, self.seed) for m in (model, self.model))
+        return difference(result, expected, choices=self.bound != BOUNDS[torch.float64])
 
     def whole(self, model: nn.Module | None) -> Run:
         """See `Target`."""
         return _run_on(model or self.model, *self.args, **self.kwargs)
-
-    def _names(self, site: Site[Any]) -> list[str]:
-        """The forms, each in the memory format that the input has, and in the other one."""
-        given = self._located[site].given
-        if given.ndim not in CHANNELS_LAST:
-            return list(site.forms)
-        other = FORMATS[_other_format(given)]
-        both = (form for form in (ORIGINAL, *site.forms) if form != "shared")  # which has a layout of its own
-        return [*site.forms, *(f"{form}, {other}" for form in both)]
 
     def _replacement(
         self, site: Site[Any], name: str, forms: Mapping[str, Chain], dtype: torch.dtype | None = None
@@ -247,15 +245,17 @@ class ModuleTarget:
             args, kwargs = tree_map(_doubled, (self.args, self.kwargs))
             with _DoubleOnly() as seen:  # type: ignore[no-untyped-call]
                 try:
-                    expected = _seeded(model, args, kwargs, self.seed)
+                    expected = called(model, args, kwargs, self.seed)
                 except RuntimeError:  # it mixes precisions
                     return None
             if not seen.double_only:
                 return None
             target = ModuleTarget(model, args, kwargs, self.seed, self._search)
-            pairs = zip(self.sites(), target.sites(), strict=True)  # the same search finds the same
+            if [site.path for site in target.sites()] != [site.path for site in self.sites()]:
+                return None  # Python branches on the precision
+            pairs = zip(self.sites(), target.sites(), strict=True)
             same = {theirs: choices[ours] for ours, theirs in pairs if ours in choices}
-            return _difference(_seeded(target.rewritten(same), args, kwargs, self.seed), expected)
+            return difference(called(target.rewritten(same), args, kwargs, self.seed), expected)
         return None
 
 
@@ -286,10 +286,12 @@ def _arguments(example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def _copy(model: nn.Module, args: Any, kwargs: Any) -> nn.Module:
-    """A copy to work on; the run before gives weights that hooks compute without a graph behind them."""
-    with torch.no_grad():
+    """A copy to work on, of a model that is not run itself, for that may change it."""
+    try:
+        return _copied(model)
+    except RuntimeError:  # an old hook has computed a weight, with a graph behind it; now without
         model(*args, **kwargs)
-    return _copied(model)
+        return _copied(model)
 
 
 def materialised(module: nn.Module) -> nn.Module:
@@ -344,45 +346,6 @@ def _run_on(module: nn.Module, *args: Any, **kwargs: Any) -> Run:
                 torch.cuda.synchronize()
 
     return run
-
-
-def _seeded(model: nn.Module, args: Any, kwargs: Any, seed: int) -> Any:
-    with torch.random.fork_rng(range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        return model(*args, **kwargs)
-
-
-def _difference(result: Any, expected: Any) -> float:
-    """The largest of all tensors, relative to the largest value of each; infinite where all else differs."""
-    (found, given), (wanted, structure) = tree_flatten(result), tree_flatten(expected)
-    if given != structure:
-        return float("inf")
-    return max(map(_leaf_difference, found, wanted), default=0.0)
-
-
-def _leaf_difference(a: Any, b: Any) -> float:
-    if type(a) is not type(b):
-        return float("inf")
-    if isinstance(a, Tensor):
-        return _relative(a, b)
-    if isinstance(a, float):
-        return _relative(torch.tensor(a), torch.tensor(b))
-    if hasattr(a, "__dict__"):  # an output class of somebody's own
-        return _difference(vars(a), vars(b))
-    return 0.0 if a == b else float("inf")
-
-
-def _relative(a: Tensor, b: Tensor) -> float:
-    if (a.shape, a.dtype) != (b.shape, b.dtype):
-        return float("inf")
-    if not b.numel():
-        return 0.0
-    a, b = a.double(), b.double()
-    finite = b.isfinite()
-    if not finite.any() or not torch.equal(a[~finite].nan_to_num(), b[~finite].nan_to_num()):
-        return float("inf")
-    error = (a - b)[finite].abs().max() / b[finite].abs().max().clamp_min(torch.finfo(torch.float64).tiny)
-    return float(error) if torch.isfinite(error) else float("inf")
 
 
 def _doubled(value: Any) -> Any:

@@ -100,7 +100,8 @@ class Witness(fx.Proxy):
         return format(self)
 
     def __contains__(self, item: object) -> bool:
-        return item in self.tracer.fixed(self)
+        found: bool = self.tracer.create_proxy("call_function", operator.contains, (self, item), {})
+        return found
 
 
 class Tracer(fx.Tracer):
@@ -121,6 +122,8 @@ class Tracer(fx.Tracer):
 
     def trace(self, root: nn.Module, concrete_args: dict[str, Any] | None = None) -> fx.Graph:  # type: ignore[override]
         """Record the forward of `root`."""
+        if own_forward(root) is None:
+            raise TypeError("the instance has another one than its class")
         args, kwargs = self._call
         signature = inspect.signature(root.forward)
         kinds = {parameter.kind for parameter in signature.parameters.values()}
@@ -130,6 +133,7 @@ class Tracer(fx.Tracer):
         bound.apply_defaults()
         self._given = bound.arguments
         before, self._random = _attributes(root), torch.get_rng_state()
+        self._autocast = autocast()
         try:
             graph = super().trace(root, concrete_args)
         finally:
@@ -144,7 +148,7 @@ class Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
         """All children are leaves, but rows of modules."""
-        return type(m).forward is not nn.Sequential.forward or has_hooks(m)
+        return own_forward(m) is not nn.Sequential.forward or has_hooks(m)
 
     def create_node(
         self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **named: Any
@@ -155,6 +159,8 @@ class Tracer(fx.Tracer):
         arguments: Any = values
         if not torch.equal(self._random, torch.get_rng_state()):
             raise TypeError("it draws random numbers that depend on no input, which a graph would repeat")
+        if self._autocast != autocast():
+            raise TypeError("it switches autocast, which a graph does not")
         value = self._run(kind, target, *arguments)
         self._random = torch.get_rng_state()
         self._computing = False
@@ -177,7 +183,11 @@ class Tracer(fx.Tracer):
     def create_proxy(self, *args: Any, **kwargs: Any) -> Any:
         """Give what Python may compare by identity as it is, all else as a proxy."""
         proxy: Any = super().create_proxy(*args, **kwargs)
-        return self.fixed(proxy) if isinstance(proxy.value, PLAIN) else proxy
+        if isinstance(proxy.value, PLAIN):
+            return self.fixed(proxy)
+        if proxy.node.op == "placeholder" and proxy.node.args == (None,):  # given, which it need not be
+            self.create_proxy("call_function", operator.is_, (proxy, None), {})
+        return proxy
 
     def fixed(self, proxy: Any) -> Value:
         """The value in the example, from now on required."""
@@ -213,6 +223,12 @@ class Tracer(fx.Tracer):
         return call(*args, **kwargs)
 
 
+def autocast() -> list[tuple[bool, torch.dtype]]:
+    """What precision each kind of device computes in of its own accord, if any."""
+    kinds = ("cpu", "cuda")
+    return [(torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in kinds]
+
+
 def _attributes(module: nn.Module) -> dict[str, Value]:
     """What a module holds, in copies of its lists and dicts; but for the constants of a graph."""
     held = {name: value for name, value in vars(module).items() if not name.startswith("_tensor_constant")}
@@ -231,6 +247,11 @@ def _restored(module: nn.Module, before: Mapping[str, Value]) -> list[str]:
 
 def _leaves(attributes: Mapping[str, Value], name: str) -> list[int]:
     return [id(leaf) for leaf in tree_leaves(attributes[name])] if name in attributes else []
+
+
+def own_forward(module: nn.Module) -> Any:
+    """The forward of a module's class; None where the instance has another one."""
+    return None if "forward" in vars(module) else type(module).forward
 
 
 def has_hooks(module: nn.Module) -> bool:

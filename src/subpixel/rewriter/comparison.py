@@ -1,0 +1,35 @@
+"""How far a result is from what it must be."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def relative(result: NDArray[Any], expected: NDArray[Any], *, choices: bool = False) -> float:
+    """Give the largest difference, relative to the largest value.
+
+    Args:
+        result: of any type, complex too.
+        expected: what it must be.
+        choices: whether integers are choices, an argmax for one, which rounding may turn over: they count
+            as equal.
+
+    Returns:
+        Infinity where shapes differ, or where only one is infinite or no number.
+
+    Example:
+        >>> relative(np.array([1.0, 2.5]), np.array([1.0, 2.0]))
+        0.25
+    """
+    if result.shape != expected.shape:
+        return float("inf")
+    if choices and expected.dtype.kind in "biu":
+        return 0.0
+    result, expected = (array.astype(np.result_type(array, np.float64)) for array in (result, expected))
+    finite = np.isfinite(expected)
+    if not np.array_equal(result[~finite], expected[~finite], equal_nan=True):
+        return float("inf")
+    largest = np.abs(expected[finite]).max(initial=np.finfo(np.float64).tiny)
+    error = np.abs(result[finite] - expected[finite]).max(initial=0) / largest
+    return float(np.nan_to_num(error, nan=np.inf, posinf=np.inf))

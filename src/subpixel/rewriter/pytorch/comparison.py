@@ -1,0 +1,58 @@
+"""Two runs of a model, compared: all that it gives, whatever its structure."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map
+
+from subpixel.rewriter.comparison import relative
+
+
+def called(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], seed: int) -> Any:
+    """What a model gives, the same random numbers and the same inputs each time: it may write to them."""
+    args, kwargs = copied((args, dict(kwargs)))
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        return model(*args, **kwargs)
+
+
+def copied(arguments: Any) -> Any:
+    """The arguments of a call with tensors of their own."""
+    return tree_map(lambda value: value.detach().clone() if isinstance(value, Tensor) else value, arguments)
+
+
+def difference(result: Any, expected: Any, *, choices: bool = False) -> float:
+    """The largest of all tensors, relative to the largest value of each; infinite where all else differs.
+
+    Args:
+        result: of a model.
+        expected: of the other one.
+        choices: see `relative`.
+    """
+    (found, given), (wanted, structure) = tree_flatten(result), tree_flatten(expected)
+    if given != structure:
+        return float("inf")
+    pairs = zip(found, wanted, strict=True)
+    return max((_of_leaves(a, b, choices) for a, b in pairs), default=0.0)
+
+
+def _of_leaves(a: Any, b: Any, choices: bool) -> float:
+    if type(a) is not type(b) or (isinstance(a, Tensor) and a.dtype != b.dtype):
+        return float("inf")
+    if isinstance(a, Tensor):
+        return relative(_array(a), _array(b), choices=choices)
+    if isinstance(a, float):
+        return relative(np.asarray(a), np.asarray(b))
+    if hasattr(a, "__dict__"):  # an output class of somebody's own
+        return difference(vars(a), vars(b), choices=choices)
+    return 0.0 if a == b else float("inf")
+
+
+def _array(x: Tensor) -> NDArray[Any]:
+    """NumPy has no bfloat16."""
+    array: NDArray[Any] = (x.double() if x.is_floating_point() else x).detach().cpu().numpy()
+    return array
