@@ -235,3 +235,17 @@ def test_outputs_without_fractions_are_compared_at_the_sites() -> None:
     (site,) = proven.sites()
     _, error = proven.differences(proven.rewritten({site: "split"}), {site: "split"})
     assert 0 < error < 1e-5
+
+
+def test_sequences_are_passed_over() -> None:
+    """They are no tensors, and have no shape to ask for."""
+
+    def build(op: Maker, x: ir.Value) -> ir.Value:
+        maps = op("ConvTranspose", x, noise(3, 4, 2, 2), strides=[2, 2])
+        sequence = op("Identity", op("SequenceConstruct", maps, maps))
+        return op("Relu", op("SequenceAt", sequence, np.array(1)))
+
+    made, x = model(build, ["n", 3, "h", "w"]), noise(1, 3, 8, 8)
+    changed, report = rewrite(made, x, keep="all", seconds=0.01)
+    assert report.changed
+    assert_equal_models(made, changed, x)

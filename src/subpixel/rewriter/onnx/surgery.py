@@ -18,6 +18,11 @@ from subpixel.rewriter.onnx.quantised import QuantisedLowering, centred
 from subpixel.rewriter.onnx.runtimes import Runtime, session
 from subpixel.rewriter.sites import Site
 
+SEQUENCES = (
+    "Optional", "OptionalGetElement", "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert",
+    "SequenceMap", "SplitToSequence",
+)  # fmt: skip
+
 
 def with_inferred_shapes(model: ir.Model) -> ir.Model:
     """A copy that knows more of the types and sizes of its values."""
@@ -45,7 +50,9 @@ def observe(
         The shapes of what its layers read, and what it computes for them besides pixels, by name.
     """
     copy = model.clone()
+    sequences = _sequences(copy.graph)
     nodes = [node for node in copy.graph if node.op_type in READERS and not node.domain]
+    nodes = [node for node in nodes if sequences.isdisjoint(node.inputs)]
     fixed, inputs = fixed_values(copy), _computed(value for node in nodes for value in node.inputs)
     read = _computed(value for node in nodes for value in node.inputs[:2])
     sizes = _computed(value for node in nodes if node.op_type == "Resize" for value in node.inputs[1:])
@@ -53,6 +60,8 @@ def observe(
     others = [value for value in inputs if value in wanted and not _dequantised(value)]
     probes = [ir.Node("", "Shape", [value]) for value in read]
     probes += [ir.Node("", "Identity", [value]) for value in others]
+    for value in sequences:
+        value.type = value.shape = None  # which inference takes for those of a tensor
     copy.graph.extend(probes)
     copy.graph.outputs.clear()
     copy.graph.outputs.extend(probe.outputs[0] for probe in probes)
@@ -193,6 +202,15 @@ def _drop(model: ir.Model, touched: set[ir.Node]) -> None:
 def _computed(values: Iterable[ir.Value | None]) -> list[ir.Value]:
     """Each that is no initializer, once."""
     return list(dict.fromkeys(value for value in values if value is not None and not value.is_initializer()))
+
+
+def _sequences(graph: ir.Graph) -> set[ir.Value | None]:
+    """Values that are no tensors."""
+    found: set[ir.Value | None] = set()
+    for node in graph:
+        if node.op_type in SEQUENCES or (node.op_type == "Identity" and node.inputs[0] in found):
+            found.update(node.outputs)
+    return found
 
 
 def _dequantised(value: ir.Value) -> bool:
