@@ -60,7 +60,7 @@ def observe(
     others = [value for value in inputs if value in wanted and not _dequantised(value)]
     probes = [ir.Node("", "Shape", [value]) for value in read]
     probes += [ir.Node("", "Identity", [value]) for value in others]
-    for value in sequences:
+    for value in filter(None, sequences):
         value.type = value.shape = None  # which inference takes for those of a tensor
     copy.graph.extend(probes)
     copy.graph.outputs.clear()
