@@ -98,6 +98,10 @@ def test_an_equal_file_where_one_is_wanted(run: Run) -> None:
         (("nothing.onnx", "--for", "tensorrt"), 2, "'tensorrt' is not one of"),
         (("nothing.onnx", "-o", "no/folder.onnx"), 2, "--out: its folder must exist; got no/folder.onnx."),
         (("nothing.onnx", "--json", "no/report.json"), 2, "--json: its folder must exist"),
+        (("nothing.onnx", "-o", "."), 2, "it must be a file in a folder that can be written to; got ."),
+        (("nothing.onnx", "-o", ""), 2, "--out: it must be a file"),
+        (("nothing.onnx", "--cache", "/"), 2, "--cache: it must be a file"),
+        ((".",), 1, ".: Is a directory"),
         ((), 2, "Missing argument"),
     ],
 )
@@ -116,3 +120,11 @@ def test_rewriting_in_place(run: Run) -> None:
     changed = files.load(Path("decoder.onnx"))
     assert "ConvTranspose" not in operators(changed)
     assert_equal_models(upsampler(), changed, noise(1, 2, 8, 9))
+
+
+def test_a_folder_that_cannot_be_written_to(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is an error at once, not when all has been timed."""
+    monkeypatch.setattr(cli.os, "access", lambda *_: False)
+    status, out, (error,) = run("nothing.onnx", "--json", "report.json")
+    assert (status, out, new_files()) == (2, "", [])
+    assert "--json: it must be a file in a folder that can be written to; got report.json." in error

@@ -135,10 +135,11 @@ def test_functions_of_a_pixel_between() -> None:
         lambda op, x: op("PRelu", x, noise(1, 8, 1)),
         lambda op, x: op("Softmax", x),
         lambda op, x: op("InstanceNormalization", x, noise(3), noise(3)),
+        lambda op, x: op("Pad", x, np.array([0, 0, 1, 1] * 2), np.array(1, np.float32)),
     ],
 )
 def test_functions_of_more_than_a_pixel_stay(build: Any) -> None:
-    """A constant for each position, or a sum over channels, does not commute."""
+    """A constant for each position, a sum over channels, or a frame of ones does not commute."""
     made = model(lambda op, x: convolve(op, build(op, resize(op, x, 2, 2))), ["n", 3, "h", "w"])
     (site,) = target(made, X).sites()
     assert site.reason == "no convolution to fuse it with"
@@ -170,6 +171,7 @@ def test_a_resize_that_is_an_output_stays() -> None:
         return [maps, convolve(op, maps)]
 
     made = model(build, ["n", 3, "h", "w"])
+    assert [site.kept for site in target(made, X).sites()] == [1]
     changed, _ = rewrite(made, X, keep="all", seconds=0.01)
     assert operators(changed)[0] == "Resize"
     assert_equal_models(made, changed, X)

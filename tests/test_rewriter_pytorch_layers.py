@@ -215,3 +215,12 @@ def test_multiply_accumulates_and_precision_in_the_report() -> None:
     exact, own = report.error
     assert 0 < exact < 1e-14
     assert 1e-9 < own < 1e-6
+
+
+@pytest.mark.parametrize("between", [nn.BatchNorm2d(4), nn.Dropout()])
+def test_parts_in_training_stay_between(between: nn.Module) -> None:
+    """They count, or draw for, the pixels that they are given."""
+    model = seeded(nn.Sequential(nn.Upsample(scale_factor=2), between, nn.Conv2d(4, 4, 3)))
+    between.train()
+    _, report = forcibly(model, noise(1, 4, 5, 4))
+    assert reasons(report) == {"0": "no convolution to fuse it with"}

@@ -392,7 +392,7 @@ def rewrite(
 
     for option, path in {"--out": out, "--json": report_to, "--cache": cache}.items():
         with blaming(option):
-            _in_a_folder(path)
+            _writable(path)
     original = load(model)
     with blaming("--shape"):
         example = random_feeds(original, dict(map(_shape, shape or ())), seed=0)
@@ -415,9 +415,12 @@ def rewrite(
         print(destination if report.changed else f"{destination}: equal to {model}")
 
 
-def _in_a_folder(path: Path | None) -> None:
+def _writable(path: Path | None) -> None:
+    """Say at once what would fail after minutes."""
     if path is not None and not path.parent.is_dir():
         raise ValueError(f"its folder must exist; got {path}.")
+    if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
+        raise ValueError(f"it must be a file in a folder that can be written to; got {path}.")
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:
