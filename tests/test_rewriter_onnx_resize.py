@@ -60,6 +60,8 @@ def test_nearest_resize_fuses_with_the_convolution(factors: tuple[int, ...], ops
         {"pads": [2, 1, 2, 0]},
         {"pads": [0, 1, 1, 1]},
         {"auto_pad": "SAME_UPPER", "pads": None},
+        {"auto_pad": "SAME_UPPER", "pads": None, "kernel": (4, 2)},
+        {"auto_pad": "SAME_LOWER", "pads": None, "kernel": (4, 2)},
         {"auto_pad": "VALID", "pads": None},
         {"dilations": [2, 1], "pads": [2, 1, 2, 1]},
         {"group": 1},
@@ -69,9 +71,8 @@ def test_nearest_resize_fuses_with_the_convolution(factors: tuple[int, ...], ops
 def test_paddings_of_the_convolution(options: dict[str, Any]) -> None:
     """Uneven, automatic, dilated."""
     given = {key: value for key, value in options.items() if value is not None}
-    made = model(
-        lambda op, x: op("Conv", resize(op, x, 2, 2), noise(4, 3, 3, 3), **given), ["n", 3, "h", "w"]
-    )
+    weight = noise(4, 3, *given.pop("kernel", (3, 3)))
+    made = model(lambda op, x: op("Conv", resize(op, x, 2, 2), weight, **given), ["n", 3, "h", "w"])
     assert assert_all_forms_equal(made, X, noise(2, 3, 2, 3)) >= {"transposed", "split"}
 
 

@@ -52,7 +52,8 @@ def test_forms_equal_the_node(case: Case) -> None:
 def upsampler(**options: Any) -> ir.Model:
     """Kernel (4, 3), stride (2, 3), at symbolic sizes."""
     return model(
-        lambda op, x: op("ConvTranspose", x, noise(2, 3, 4, 3), strides=[2, 3], **options), [1, 2, "h", "w"]
+        lambda op, x: op("ConvTranspose", x, noise(2, 3, 4, 3), **{"strides": [2, 3], **options}),
+        [1, 2, "h", "w"],
     )
 
 
@@ -65,8 +66,8 @@ def upsampler(**options: Any) -> ir.Model:
         {"pads": [2, 0, 1, 1], "output_padding": [1, 1]},
         {"pads": [0, 1, 3, 0]},
         {"auto_pad": "VALID"},
-        {"auto_pad": "SAME_UPPER"},
-        {"auto_pad": "SAME_LOWER"},
+        {"auto_pad": "SAME_UPPER", "strides": [4, 3]},
+        {"auto_pad": "SAME_LOWER", "strides": [4, 3]},
     ],
     ids=str,
 )
@@ -90,6 +91,8 @@ def test_output_shape_is_resolved_where_runtimes_agree() -> None:
     ("options", "reason"),
     [
         ({"output_shape": [10, 12]}, "its output_shape is fixed"),
+        ({"auto_pad": "SAME_UPPER"}, "runtimes disagree on auto_pad=SAME_UPPER"),
+        ({"auto_pad": "SAME_LOWER"}, "runtimes disagree on auto_pad=SAME_LOWER"),
         ({"auto_pad": "SAME_UPPER", "output_padding": [1, 0]}, "runtimes disagree on auto_pad=SAME_UPPER"),
     ],
 )
@@ -295,3 +298,19 @@ def test_run_is_not_vacuous() -> None:
     assert not np.array_equal(run(made, {"x": x})[0], run(other, {"x": x})[0])
     with pytest.raises(AssertionError):
         assert_equal_models(made, other, x)
+
+
+def test_names_of_the_model_are_not_given_again() -> None:
+    def build(op: Maker, x: ir.Value) -> ir.Value:
+        before = op("Relu", x)
+        maps = op("ConvTranspose", before, noise(2, 3, 4, 3), strides=[2, 3])
+        before.name, maps.name = "maps/compact/constant_0", "maps"
+        return maps
+
+    made = model(build, [1, 2, "h", "w"])
+    proven = target(made, noise(1, 2, 5, 6))
+    (site,) = proven.sites()
+    changed = proven.rewritten({site: "compact"})
+    names = [*changed.graph.initializers, *(value.name for node in changed.graph for value in node.outputs)]
+    assert len(names) == len({*names})
+    assert_equal_models(made, changed, noise(1, 2, 5, 6))

@@ -91,3 +91,10 @@ def test_gain_compares_round_by_round() -> None:
     """A machine that is slow for a while slows both."""
     assert gain([2.0, 4.0, 20.0], [1.0, 2.0, 10.0]) == 2.0
     assert gain([2.0, 4.0, 20.0], [1.0]) == 2.0
+
+
+def test_the_fastest_must_separate_from_every_other() -> None:
+    """One that is far behind says nothing about one that is near."""
+    near, also, far = [1.0, 1.1, 1.2, 1.3], [1.05, 1.15, 1.25, 1.35], [9.0, 9.1, 9.2, 9.3]
+    assert separated({"near": near, "far": far})
+    assert not separated({"near": near, "also": also, "far": far})
