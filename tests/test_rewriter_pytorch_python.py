@@ -47,6 +47,15 @@ class LooksUp(Up):
         return self.up2(x + more["more"] if "more" in more else x)
 
 
+class LooksAtItsLayers(Up):
+    """A module in the place of another would be of another class."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in (self.other, self.up, self.norm):
+            x = layer(x).relu() if isinstance(layer, nn.ConvTranspose2d) else layer(x)
+        return x
+
+
 class Tries(Up):
     def forward(self, x: Tensor) -> Tensor:
         try:
@@ -216,10 +225,18 @@ def test_python_that_a_graph_does_not_record(net: type[nn.Module], reason: str) 
     """The forward is kept, and nothing of the trace is left in the model."""
     model = seeded(net())
     changed, report = forcibly(model, EXAMPLE)
-    (found,) = reasons(report).values()
+    ((path, found),) = reasons(report).items()
+    assert path == ("block" if net is CalledInTwoWays else net.__name__)
     assert reason in found
     assert_same_function(changed, model, (EXAMPLE,), (OTHER,))
     assert not any(isinstance(value, torch.fx.Proxy) for value in tree_leaves(list(vars(changed).values())))
     if net is Stores:
         called(changed, (OTHER,))
         assert torch.equal(changed.features, OTHER)
+
+
+def test_a_forward_that_looks_at_the_classes_of_its_layers() -> None:
+    model = seeded(LooksAtItsLayers())
+    changed, report = forcibly(model, EXAMPLE)
+    assert became(report) == {"up": "compact"}
+    assert_same_function(changed, model, (EXAMPLE,), (OTHER,))

@@ -75,7 +75,7 @@ class Report:
                 f"whole model: {before:.2f} ms, now {after:.2f} ms: {before / after:.2f} times as fast"
             )
         if not self.changed:
-            lines.append("nothing changed: every site is best as it is")
+            lines.append("nothing changed" if self.sites else "nothing changed: no up-sampler was found")
         names = ("in float64", "in its own precision")
         lines += [
             f"largest difference {name}: {error:.1e} of the largest output"

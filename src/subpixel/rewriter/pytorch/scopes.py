@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from subpixel.rewriter.layers import Opaque
 from subpixel.rewriter.pytorch.comparison import called, copied, difference
 from subpixel.rewriter.pytorch.graph import UP_SAMPLERS, TracedGraph, own_kind
-from subpixel.rewriter.pytorch.trace import Tracer, Values, own_forward, require
+from subpixel.rewriter.pytorch.trace import Tracer, Values, asks_for_classes, own_forward, require
 from subpixel.rewriter.rules import strided
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -47,7 +47,7 @@ def scopes(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
 def _callers(
     model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[list[nn.Module], Users]:
-    """Modules whose own forward up-samples, or that hold a resize or a shuffle; and who uses each."""
+    """Modules whose own forward must be seen, as it up-samples, pairs or looks at layers; who uses each."""
     stack: list[nn.Module] = []
     callers: dict[nn.Module, None] = {}
     users: Users = {}
@@ -59,7 +59,9 @@ def _callers(
             return function(*args, **(kwargs or {}))
 
     def entered(module: nn.Module, *_: Any) -> None:
-        if isinstance(module, PAIRED) and stack:
+        if stack and (
+            isinstance(module, PAIRED) or (isinstance(module, ALONE) and asks_for_classes(stack[-1]))
+        ):
             callers[stack[-1]] = None
         users.setdefault(module, set()).update(stack[-1:])
         stack.append(module)
@@ -163,7 +165,7 @@ class Untraced(TracedGraph):
 
     def path(self, node: fx.Node) -> str:  # noqa: ARG002
         """The owner itself."""
-        return self.prefix
+        return self.prefix or type(self.owner).__name__
 
 
 def _alone(model: nn.Module, name: str, call: Arguments) -> TracedGraph:

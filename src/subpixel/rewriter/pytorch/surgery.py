@@ -10,7 +10,7 @@ from torch import fx, nn
 
 from subpixel.rewriter.layers import Pointwise
 from subpixel.rewriter.pytorch.graph import TracedGraph, data_input, in_place
-from subpixel.rewriter.pytorch.trace import require
+from subpixel.rewriter.pytorch.trace import asks_for_classes, require
 from subpixel.rewriter.sites import Site
 
 
@@ -146,6 +146,8 @@ def _of_modules(model: nn.Module, scope: TracedGraph, site: Site[Any]) -> bool:
         return False
     if any(node.target is require for node in scope.graph.nodes):
         return False  # Python may take another branch, which calls only some of them
+    if not scope.alone and asks_for_classes(scope.owner):
+        return False  # of these modules, it may be
     if scope.alone:
         return True
     targets = [node.target for node in scope.graph.nodes if node.op == "call_module"]

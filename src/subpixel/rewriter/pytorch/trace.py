@@ -254,6 +254,12 @@ def own_forward(module: nn.Module) -> Any:
     return None if "forward" in vars(module) else type(module).forward
 
 
+def asks_for_classes(module: nn.Module) -> bool:
+    """Whether a forward may look at what its children are."""
+    code = getattr(inspect.unwrap(type(module).forward), "__code__", None)
+    return code is not None and not {"isinstance", "type"}.isdisjoint(code.co_names)
+
+
 def has_hooks(module: nn.Module) -> bool:
     """Whether more runs than the forward when a module is called; a hook that computes its weight is none."""
     before = list(vars(module)["_forward_pre_hooks"].values())
