@@ -187,6 +187,24 @@ class AsksForTheClass(Up):
         return self.up2(x * 2 if type(x) is Tensor else x)
 
 
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: Any, x: Tensor) -> Tensor:
+        return x * 2
+
+
+class CallsAutogradsFunction(Up):
+    """It is C++, which a proxy that passed for a tensor would crash."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up2(Doubled.apply(x * 1))
+
+
+class MakesATensor(Up):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up2(torch.as_tensor(x * 1))
+
+
 class CalledInTwoWays(Up):
     """A block that branches on what it is given, called with it and without."""
 
@@ -217,6 +235,8 @@ class DrawsConstants(Up):
         (DrawsConstants, "TypeError: it draws random numbers that depend on no input"),
         (SwitchesAutocast, "TypeError: it switches autocast"),
         (Patched, "TypeError: the instance has another one than its class"),
+        (CallsAutogradsFunction, "cannot be traced"),
+        (MakesATensor, "cannot be traced"),
         (AsksForTheClass, "TypeError: its graph computes something else"),
         (CalledInTwoWays, "TypeError: Python branches in it, and it is called in several ways"),
     ],
@@ -240,3 +260,19 @@ def test_a_forward_that_looks_at_the_classes_of_its_layers() -> None:
     changed, report = forcibly(model, EXAMPLE)
     assert became(report) == {"up": "compact"}
     assert_same_function(changed, model, (EXAMPLE,), (OTHER,))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_scripted_part_is_left_alone() -> None:
+    model = seeded(nn.Sequential(nn.Conv2d(4, 4, 1), nn.ConvTranspose2d(4, 4, 4, 2, 1)))
+    model[0] = torch.jit.script(model[0])
+    changed, report = forcibly(model, EXAMPLE)
+    assert became(report) == {"1": "compact"}
+    assert_same_function(changed, model, (EXAMPLE,), (OTHER,))
+
+
+def test_a_compiled_part_is_refused() -> None:
+    model = seeded(nn.Sequential(nn.Conv2d(4, 4, 1)))
+    model[0] = torch.compile(model[0], backend="eager")
+    with pytest.raises(TypeError, match="or one of which a part is compiled"):
+        forcibly(model, EXAMPLE)

@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -134,6 +135,8 @@ def _calls(
 def _hooked(modules: Any, entered: Callable[..., None], left: Callable[..., None]) -> Iterator[None]:
     with ExitStack() as handles:
         for module in modules:
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # it has no hooks, and no Python to see
             handles.enter_context(module.register_forward_pre_hook(entered, prepend=True, with_kwargs=True))
             handles.enter_context(module.register_forward_hook(left, always_call=True))
         yield

@@ -54,10 +54,11 @@ def rewrite_pytorch(model: Any, example_inputs: Any, settings: Settings, cache: 
             "model must be a torch.nn.Module, a torch.export.ExportedProgram, an ONNX model or the path of "
             f"one; got {type(model).__name__}."
         )
-    if isinstance(model, torch.jit.ScriptModule) or "_orig_mod" in dict(model.named_children()):
+    compiled = any("_orig_mod" in dict(part.named_children()) for part in model.modules())
+    if isinstance(model, torch.jit.ScriptModule) or compiled:
         raise TypeError(
-            f"model must run Python; got a scripted or compiled {type(model).__name__}. "
-            "Rewrite the module that it was made of, then script or compile it again."
+            f"model must run Python; got a scripted or compiled {type(model).__name__}, "
+            "or one of which a part is compiled. Rewrite the module that it was made of, then script or compile it again."
         )
     if model.training:
         raise ValueError("the model must be in eval mode; got one in training. Call model.eval() first.")
@@ -66,11 +67,13 @@ def rewrite_pytorch(model: Any, example_inputs: Any, settings: Settings, cache: 
     with torch.no_grad():
         args, kwargs = copied(_arguments(example_inputs))
         layer_alone = own_kind(model) is not None  # no forward to search; a row of one has
-        own = _copy(nn.Sequential(model) if layer_alone else model, args, kwargs)
+        given = nn.Sequential(model) if layer_alone else model
+        own = _copy(given, args, kwargs)
         target: Target[nn.Module] = ModuleTarget(own, args, kwargs, settings.seed)
         found = decide(target, settings, cache)
-    rewritten, report = found
-    result: Any = own if rewritten is None else rewritten
+        rewritten, report = found
+        result: Any = own if rewritten is None else rewritten
+        _take_buffers(result, given)
     return result[0] if layer_alone else result, report
 
 
@@ -292,6 +295,14 @@ def _copy(model: nn.Module, args: Any, kwargs: Any) -> nn.Module:
     except RuntimeError:  # an old hook has computed a weight, with a graph behind it; now without
         model(*args, **kwargs)
         return _copied(model)
+
+
+def _take_buffers(model: nn.Module, original: nn.Module) -> None:
+    """Undo what runs have changed: the statistics of a part in training, for one."""
+    before = dict(original.named_buffers())
+    for name, buffer in model.named_buffers():
+        if name in before and before[name].shape == buffer.shape:
+            buffer.copy_(before[name])
 
 
 def materialised(module: nn.Module) -> nn.Module:

@@ -4,9 +4,11 @@ Each value is computed as the graph is recorded, so that Python may branch on it
 a guard in the graph: a call that would branch another way is an error, not a wrong result.
 """
 
+import builtins
 import inspect
 import operator
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -66,11 +68,6 @@ class Witness(fx.Proxy):
         """What it is in the example."""
         return self.tracer.values[self.node]
 
-    @property  # type: ignore[misc]
-    def __class__(self) -> Any:
-        """What `isinstance` in a forward is to see."""
-        return type(self.value)
-
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.value, name)
         if callable(found):
@@ -104,6 +101,24 @@ class Witness(fx.Proxy):
         return found
 
 
+@contextmanager
+def _seen_through() -> Iterator[None]:
+    """Let `isinstance` ask what a proxy stands for.
+
+    Its `__class__` must not lie: C++ would take the proxy for the tensor that it is not, and crash.
+    """
+    plain = builtins.isinstance
+
+    def seen_through(value: Any, kinds: Any) -> bool:
+        return plain(value, kinds) or (type(value) is Witness and plain(value.value, kinds))
+
+    builtins.isinstance = seen_through
+    try:
+        yield
+    finally:
+        builtins.isinstance = plain
+
+
 class Tracer(fx.Tracer):
     """Records the forward of a module with the example that it was called with.
 
@@ -135,7 +150,8 @@ class Tracer(fx.Tracer):
         before, self._random = _attributes(root), torch.get_rng_state()
         self._autocast = autocast()
         try:
-            graph = super().trace(root, concrete_args)
+            with _seen_through():
+                graph = super().trace(root, concrete_args)
         finally:
             changed = _restored(root, before)
         if changed:
