@@ -58,7 +58,8 @@ def rewrite_pytorch(model: Any, example_inputs: Any, settings: Settings, cache: 
     if isinstance(model, torch.jit.ScriptModule) or compiled:
         raise TypeError(
             f"model must run Python; got a scripted or compiled {type(model).__name__}, "
-            "or one of which a part is compiled. Rewrite the module that it was made of, then script or compile it again."
+            "or one of which a part is compiled. "
+            "Rewrite the module that it was made of, then script or compile it again."
         )
     if model.training:
         raise ValueError("the model must be in eval mode; got one in training. Call model.eval() first.")
