@@ -140,6 +140,11 @@ def test_every_form_of_every_site(name: str) -> None:
         (nn.Upsample(scale_factor=0.5), (1, 4, 4, 4), "its factors (0.5, 0.5) are no integers"),
         (nn.Upsample(scale_factor=2), (1, 4, 4, 4), "no convolution to fuse it with"),
         (
+            nn.Upsample(scale_factor=41),
+            (1, 4, 2, 2),
+            "with the factors (41.0, 41.0) PyTorch's rounding does not repeat each pixel alike",
+        ),
+        (
             nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
             (1, 4, 4, 4),
             "with aligned corners no two pixels have the same kernel",

@@ -1,34 +1,16 @@
-"""Nodes of a traced forward, or of an exported program, as layers."""
+"""A traced forward, or an exported program, as the search sees it."""
 
-import inspect
 import operator
-from collections.abc import Callable, Iterable, Sequence
-from types import BuiltinFunctionType
-from typing import Any, get_args
+from collections.abc import Iterable
+from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
-from torch._ops import OpOverload
 
-from subpixel.geometry import axes
-from subpixel.kernels import Interpolation
-from subpixel.rewriter.layers import (
-    Chain,
-    Convolution,
-    Opaque,
-    Pad,
-    PadMode,
-    Pads,
-    Pointwise,
-    Resize,
-    Shuffle,
-    Transposed,
-)
+from subpixel.rewriter.layers import Chain, Opaque, Pointwise
 from subpixel.rewriter.pytorch.insertion import canvas, zero_insertions
-from subpixel.rewriter.pytorch.trace import Values, has_hooks, own_forward
+from subpixel.rewriter.pytorch.operators import POINTWISE_NAMES, READERS, UP_SAMPLERS, called, read_module
+from subpixel.rewriter.pytorch.trace import Values
 from subpixel.rewriter.sites import Site
-
-Arguments = dict[str, Any]
 
 
 class TracedGraph:
@@ -107,8 +89,8 @@ class TracedGraph:
         if not isinstance(x, Tensor) or not isinstance(self.values[node], Tensor) or not 2 <= x.ndim <= 5:
             return ()
         if node.op == "call_module":
-            return _read_module(self.owner.get_submodule(str(node.target)), x, node)
-        name, named = _call(node)
+            return read_module(self.owner.get_submodule(str(node.target)), x, node)
+        name, named = called(node)
         arguments = {key: self._fixed(value) for key, value in named.items() if value is not source}
         if name in READERS:
             if any(_at_run_time(value) for value in arguments.values()):
@@ -156,234 +138,3 @@ def in_place(user: fx.Node, owner: nn.Module) -> bool:
     name = name.partition(".")[0]  # an operator's overload
     changes = name.endswith("_") and not name.endswith("__")
     return changes or name == "setitem" or "out" in user.kwargs or bool(user.kwargs.get("inplace"))
-
-
-def _call(node: fx.Node) -> tuple[str, Arguments]:
-    """The name of a function without its overload, and its arguments by name."""
-    target: Any = node.target
-    if node.op == "call_method":
-        return str(target), {str(index): value for index, value in enumerate(node.args)} | node.kwargs
-    if isinstance(target, BuiltinFunctionType) and hasattr(torch.ops.aten, target.__name__):
-        overloads = getattr(torch.ops.aten, target.__name__)
-        target = getattr(overloads, overloads.overloads()[0])
-    if not isinstance(target, OpOverload):
-        return target.__name__, _bound(target, node)
-    schema = target._schema  # noqa: SLF001 (the only place that has the names of the arguments)
-    names = [argument.name for argument in schema.arguments]
-    return schema.name.partition("::")[2], dict(zip(names, node.args, strict=False)) | node.kwargs
-
-
-def _bound(function: Callable[..., Any], node: fx.Node) -> Arguments:
-    try:
-        return inspect.signature(function).bind(*node.args, **node.kwargs).arguments
-    except (TypeError, ValueError):  # a builtin, or a wrong call
-        return {}
-
-
-def own_kind(module: nn.Module) -> type[nn.Module] | None:
-    """The class of PyTorch's own whose forward a module runs, a subclass's that overrides none too."""
-    found = (cls for cls in MODULES if isinstance(module, cls) and own_forward(module) is cls.forward)
-    return next(found, None)
-
-
-def _read_module(module: nn.Module, x: Tensor, node: fx.Node) -> Chain:
-    """What a module of PyTorch's own computes."""
-    if (kind := own_kind(module)) is None:
-        return ()
-    layers = MODULES[kind](module, x, node)
-    if layers and has_hooks(module):
-        return (Opaque("it has hooks"),) if isinstance(layers[0], UP_SAMPLING) else ()
-    return layers
-
-
-def _convolution_module(module: Any, x: Tensor, _node: fx.Node) -> Chain:
-    options = {name: getattr(module, name) for name in ("weight", "bias", "stride", "dilation", "groups")}
-    pads = _pairs(vars(module)["_reversed_padding_repeated_twice"])  # where "same" is resolved
-    if module.padding_mode == "zeros":
-        return _convolution(options | {"padding": pads}, x, _node)
-    if module.padding_mode not in get_args(PadMode):
-        return ()
-    convolution = _convolution(options, x, _node)
-    return (Pad(pads, module.padding_mode), *convolution) if convolution else ()
-
-
-def _convolution(arguments: Arguments, x: Tensor, _node: fx.Node) -> Chain:
-    weight, ndim = arguments["weight"], arguments["weight"].ndim - 2
-    if x.ndim != weight.ndim:
-        return ()
-    stride, dilation = (_integers(arguments.get(name, 1), ndim) for name in ("stride", "dilation"))
-    pads = _pads(arguments.get("padding", 0), weight, dilation)
-    bias, groups = arguments.get("bias"), arguments.get("groups", 1)
-    return (Convolution(_detached(weight), _detached(bias), stride, pads, dilation, groups),)
-
-
-def _transposed_module(module: Any, x: Tensor, node: fx.Node) -> Chain:
-    names = ("weight", "bias", "stride", "padding", "output_padding", "dilation", "groups")
-    if len(node.args) > 1 or "output_size" in node.kwargs:
-        return (Opaque("its output_size is given at run time"),)
-    return _transposed({name: getattr(module, name) for name in names}, x, node)
-
-
-def _transposed(arguments: Arguments, x: Tensor, _node: fx.Node) -> Chain:
-    weight = arguments["weight"]
-    if x.ndim != weight.ndim:
-        return (Opaque("its input has no batch"),)
-    options = {
-        name: arguments[name]
-        for name in ("stride", "padding", "output_padding", "dilation")
-        if name in arguments
-    }
-    geometry = axes(
-        tuple(weight.shape[2:]), **{name: _integers(n, weight.ndim - 2) for name, n in options.items()}
-    )
-    return (
-        Transposed(_detached(weight), _detached(arguments.get("bias")), geometry, arguments.get("groups", 1)),
-    )
-
-
-def _resize_module(module: Any, x: Tensor, node: fx.Node) -> Chain:
-    names = ("size", "scale_factor", "mode", "align_corners")
-    return _resize({name: getattr(module, name) for name in names}, x, node)
-
-
-def _upsample(arguments: Arguments, x: Tensor, node: fx.Node) -> Chain:
-    """One of aten's operators: the mode is in the name."""
-    name = _call(node)[0]
-    mode = next(mode for mode in ("nearest", "linear", "cubic") if mode in name)
-    options = {"size": arguments.get("output_size"), "scale_factor": arguments.get("scale_factors")}
-    return _resize({"mode": mode, "antialias": name.endswith("_aa"), **options, **arguments}, x, node)
-
-
-def _resize(arguments: Arguments, x: Tensor, _node: fx.Node) -> Chain:
-    mode, factors = MODES.get(arguments.get("mode", "nearest")), arguments.get("scale_factor")
-    if mode is None:
-        return (Opaque(f"no rule for mode {arguments['mode']}"),)
-    if factors is None:
-        return (Opaque("its size is given, not its factor"),)
-    values = tuple(factors) if isinstance(factors, list | tuple) else (factors,) * (x.ndim - 2)
-    if any(value != int(value) or value < 1 for value in values):
-        return (Opaque(f"its factors {values} are no integers"),)
-    if arguments.get("align_corners") and mode != "nearest":
-        return (Opaque("with aligned corners no two pixels have the same kernel"),)
-    if arguments.get("antialias"):
-        return (Opaque("it is antialiased"),)
-    return (Resize(mode, tuple(map(int, values)), x.shape[1]),)
-
-
-def _shuffle_module(module: Any, x: Tensor, _node: fx.Node) -> Chain:
-    return (Shuffle((module.upscale_factor,) * 2),) if x.ndim == 4 else ()
-
-
-def _shuffle(arguments: Arguments, x: Tensor, _node: fx.Node) -> Chain:
-    return (Shuffle((arguments["upscale_factor"],) * 2),) if x.ndim == 4 else ()
-
-
-def _pad_module(module: Any, x: Tensor, node: fx.Node) -> Chain:
-    mode = next(mode for name, mode in PADDINGS.items() if name in type(module).__name__)
-    return _pad({"pad": module.padding, "mode": mode}, x, node)
-
-
-def _pad(arguments: Arguments, x: Tensor, _node: fx.Node) -> Chain:
-    mode: Any = {"constant": "zeros"}.get(name := arguments.get("mode", "constant"), name)
-    flat, ndim = list(arguments["pad"]), x.ndim - 2
-    if mode not in get_args(PadMode) or arguments.get("value") or len(flat) > 2 * ndim:
-        return ()
-    return (Pad(_pairs([*flat, *[0] * (2 * ndim - len(flat))]), mode),)
-
-
-def _norm_module(module: Any, _x: Tensor, node: fx.Node) -> Chain:
-    return () if module.training or module.running_mean is None else (Pointwise(node, per_channel=True),)
-
-
-def _norm(arguments: Arguments, _x: Tensor, node: fx.Node) -> Chain:
-    fixed = not arguments.get("training", False) and arguments.get("running_mean") is not None
-    return (Pointwise(node, per_channel=True),) if fixed else ()
-
-
-def _prelu_module(module: Any, _x: Tensor, node: fx.Node) -> Chain:
-    return (Pointwise(node, per_channel=module.weight.numel() > 1),)
-
-
-def _pointwise_module(_module: Any, _x: Tensor, node: fx.Node) -> Chain:
-    return (Pointwise(node),)
-
-
-def _dropout_module(module: Any, _x: Tensor, node: fx.Node) -> Chain:
-    return () if module.training else (Pointwise(node),)
-
-
-def _dropout(arguments: Arguments, _x: Tensor, node: fx.Node) -> Chain:
-    return () if arguments.get("training", arguments.get("train", True)) else (Pointwise(node),)
-
-
-def _pads(padding: Any, weight: Tensor, dilation: tuple[int, ...]) -> Pads:
-    """Zeros on both sides; "same" puts the odd one behind."""
-    if padding == "same":
-        reach = [step * (taps - 1) for step, taps in zip(dilation, weight.shape[2:], strict=True)]
-        return tuple((n // 2, n - n // 2) for n in reach)
-    values = _integers(0 if padding == "valid" else padding, weight.ndim - 2)
-    return tuple(value if isinstance(value, tuple) else (value, value) for value in values)
-
-
-def _pairs(flat: Sequence[int]) -> Pads:
-    """PyTorch's list of pads, the last axis first, by axis."""
-    return tuple((flat[i], flat[i + 1]) for i in reversed(range(0, len(flat), 2)))
-
-
-def _integers(value: Any, ndim: int) -> tuple[Any, ...]:
-    values = tuple(value) if isinstance(value, list | tuple) else (value,)
-    return values * ndim if len(values) == 1 else values
-
-
-def _detached(weight: Tensor | None) -> Tensor | None:
-    return None if weight is None else weight.detach()
-
-
-Reader = Callable[[Any, Tensor, fx.Node], Chain]
-UP_SAMPLING = (Transposed, Resize, Shuffle, Opaque)
-PADDINGS = {"Zero": "zeros", "Replication": "replicate", "Reflection": "reflect"}
-MODES: dict[str, Interpolation] = {
-    "nearest": "nearest", "nearest-exact": "nearest", "linear": "linear", "bilinear": "linear",
-    "trilinear": "linear", "cubic": "cubic", "bicubic": "cubic",
-}  # fmt: skip
-
-READERS: dict[str, Reader] = {
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _convolution),
-    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _transposed),
-    **dict.fromkeys(("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"), _upsample),
-    **dict.fromkeys(
-        ("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"), _upsample
-    ),
-    **dict.fromkeys(("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d"), _upsample),
-    **dict.fromkeys(("upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"), _upsample),
-    "interpolate": _resize,
-    "pixel_shuffle": _shuffle,
-    "pad": _pad,
-    "batch_norm": _norm,
-    **dict.fromkeys(("dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout"), _dropout),
-}
-UP_SAMPLERS = {
-    name for name, reader in READERS.items() if reader in (_transposed, _upsample, _resize, _shuffle)
-}
-POINTWISE_NAMES = {
-    "celu", "clamp", "clip", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "hardtanh_", "leaky_relu",
-    "leaky_relu_", "mish", "relu", "relu6", "relu_", "selu", "sigmoid", "silu", "silu_", "softplus", "tanh",
-}  # fmt: skip
-
-POINTWISE_MODULES = (
-    nn.CELU, nn.ELU, nn.GELU, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Identity, nn.LeakyReLU, nn.Mish,
-    nn.ReLU, nn.ReLU6, nn.SELU, nn.Sigmoid, nn.SiLU, nn.Softplus, nn.Tanh,
-)  # fmt: skip
-MODULES: dict[type[nn.Module], Reader] = {
-    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution_module),
-    **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _transposed_module),
-    **dict.fromkeys((nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d), _pad_module),
-    **dict.fromkeys((nn.ReplicationPad1d, nn.ReplicationPad2d, nn.ReplicationPad3d), _pad_module),
-    **dict.fromkeys((nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d), _pad_module),
-    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), _norm_module),
-    **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout), _dropout_module),
-    **dict.fromkeys(POINTWISE_MODULES, _pointwise_module),
-    nn.PReLU: _prelu_module,
-    nn.Upsample: _resize_module,
-    nn.PixelShuffle: _shuffle_module,
-}

@@ -12,7 +12,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from subpixel.rewriter.layers import Opaque
 from subpixel.rewriter.pytorch.comparison import called, copied, difference
-from subpixel.rewriter.pytorch.graph import UP_SAMPLERS, TracedGraph, own_kind
+from subpixel.rewriter.pytorch.graph import TracedGraph
+from subpixel.rewriter.pytorch.operators import UP_SAMPLERS, own_kind
 from subpixel.rewriter.pytorch.trace import Tracer, Values, asks_for_classes, own_forward, require
 from subpixel.rewriter.rules import strided
 

@@ -29,8 +29,9 @@ from subpixel.rewriter.layers import Chain, Pointwise, Resize, Shape, converted
 from subpixel.rewriter.machine import processor
 from subpixel.rewriter.proof import largest_difference
 from subpixel.rewriter.pytorch.comparison import called, copied, difference
-from subpixel.rewriter.pytorch.graph import TracedGraph, data_input, own_kind
+from subpixel.rewriter.pytorch.graph import TracedGraph, data_input
 from subpixel.rewriter.pytorch.lower import lower
+from subpixel.rewriter.pytorch.operators import own_kind
 from subpixel.rewriter.pytorch.program import exported, unlifted, whole_graph
 from subpixel.rewriter.pytorch.scopes import scopes
 from subpixel.rewriter.pytorch.surgery import Replacement, fragment, install, replaced
