@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("subpixel")
 
 app = typer.Typer(
-    help="Enlarge images with sub-pixel networks.",
+    help="Enlarge images with sub-pixel networks; make models that up-sample faster.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain text, the same in a terminal, a file and the documentation
     add_completion=False,
