@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -248,7 +249,9 @@ def start(*arguments: str, **options: Any) -> "subprocess.Popen[str]":
     """The command in a process of its own."""
     command = [sys.executable, "-c", "from subpixel.cli import main; main()", "upscale", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, **pipes, **options)  # type: ignore[call-overload,no-any-return]
+    # What runs in the background of a script ignores Ctrl-C, and so would its children.
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, text=True, preexec_fn=heeding, **pipes, **options)  # type: ignore[call-overload,no-any-return]
 
 
 def test_v_says_what_runs(tmp_path: Path) -> None:
