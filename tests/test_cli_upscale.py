@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -247,11 +246,13 @@ def test_a_missing_extra_is_told_with_its_remedy(
 
 def start(*arguments: str, **options: Any) -> "subprocess.Popen[str]":
     """The command in a process of its own."""
-    command = [sys.executable, "-c", "from subpixel.cli import main; main()", "upscale", *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     # What runs in the background of a script ignores Ctrl-C, and so would its children.
-    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen(command, text=True, preexec_fn=heeding, **pipes, **options)  # type: ignore[call-overload,no-any-return]
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heeding}; from subpixel.cli import main; main()"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "upscale", *arguments], text=True, **pipes, **options
+    )  # type: ignore[call-overload,no-any-return]
 
 
 def test_v_says_what_runs(tmp_path: Path) -> None:
