@@ -10,7 +10,6 @@ torch.compile, a C++ compiler.
 
 import argparse
 import os
-import platform
 import random
 import tempfile
 import time
@@ -29,6 +28,7 @@ from torch import nn
 import subpixel
 from subpixel.engines import create
 from subpixel.network import LRNetwork, bicubic
+from subpixel.rewriter.machine import processor
 
 Planes = NDArray[np.float32]
 Contestant = Callable[[Planes], Planes]
@@ -152,12 +152,6 @@ def in_opencv(net: cv2.dnn.Net) -> Contestant:
         return net.forward()
 
     return run
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
 
 
 if __name__ == "__main__":

@@ -8,20 +8,19 @@ The layers marked "held out" had no say in the rule of `form="auto"`.
 """
 
 import argparse
-import platform
 import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from math import exp, log
-from pathlib import Path
 from statistics import mean, median
 
 import torch
 from torch.nn import functional
 
 from subpixel.functional import conv_transpose
+from subpixel.rewriter.machine import processor
 
 FORMS = ("aligned", "compact", "split", "auto")
 OPERATORS = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
@@ -247,13 +246,6 @@ def best_gain(times: dict[str, Times], forms: Iterable[str]) -> float:
 
 def geometric(ratios: Iterable[float]) -> float:
     return exp(mean(log(ratio) for ratio in ratios))
-
-
-def processor() -> str:
-    for text in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
-        if text.startswith("model name"):
-            return text.partition(":")[2].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

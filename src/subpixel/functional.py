@@ -199,7 +199,7 @@ def sub_pixel_conv(
     sub_pixels[originals] = x
     borders = [axis.extent - 1 - axis.padding for axis in geometry]
     pads = [(border, border + axis.output_padding) for border, axis in zip(borders, geometry, strict=True)]
-    return _conv(sub_pixels, weight, bias, pads, [axis.dilation for axis in geometry], groups)
+    return convolve(sub_pixels, weight, bias, pads, [axis.dilation for axis in geometry], groups)
 
 
 def resize_conv(x: Tensor, products: Tensor, bias: Tensor | None, upscale_factors: Sequence[int]) -> Tensor:
@@ -285,7 +285,7 @@ def _lr_conv_transpose(
     strides = [axis.stride for axis in geometry]
     kernels = transposed_to_lr(weight, geometry, form=form, groups=groups)
     biases = None if bias is None else bias.repeat_interleave(prod(strides))
-    maps = _conv(x, kernels, biases, [axis.pad for axis in lr], [1] * len(lr), groups)
+    maps = convolve(x, kernels, biases, [axis.pad for axis in lr], [1] * len(lr), groups)
     crops, sizes = [axis.crop for axis in lr], _output_sizes(x, geometry)
     return _crop(periodic_shuffle(maps, strides), crops, sizes, like=x)
 
@@ -328,14 +328,14 @@ def _phase_conv(
     ndim = len(rows)
     if phase.weight.numel():
         pads, dilations = [axis.pad for axis in phase.axes], [axis.dilation for axis in phase.axes]
-        return _conv(x, phase.weight, bias, pads, dilations, groups)
+        return convolve(x, phase.weight, bias, pads, dilations, groups)
     # No tap: the bias alone. One pixel is convolved, for the dtype that autocast would give the other phases.
     pixel = x.new_zeros(*x.shape[:-ndim], *[1] * ndim)
     tap = phase.weight.new_zeros(*phase.weight.shape[:2], *[1] * ndim)
     return _CONV[ndim](pixel, tap, bias, groups=groups).expand(*x.shape[: -ndim - 1], tap.shape[0], *rows)
 
 
-def _conv(
+def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, pads: Pads, dilation: Sequence[int], groups: int
 ) -> Tensor:
     """Convolve x, zero-padded (low, high) on each axis; a negative pad crops."""

@@ -307,6 +307,15 @@ def converted(chain: Chain, convert: Callable[[Any], Any]) -> Chain:
     return tuple(map(each, chain))
 
 
+def signature(layer: Layer) -> str:
+    """A layer as text: all but the values of its weights, and but for the framework's node."""
+    left_out = ("node", "phases")
+    values = {
+        name: getattr(value, "shape", value) for name, value in vars(layer).items() if name not in left_out
+    }
+    return f"{type(layer).__name__} {values}"
+
+
 def macs(chain: Chain, shape: Shape) -> int:
     """Multiply-accumulates of a chain for an input of this shape."""
     total = 0

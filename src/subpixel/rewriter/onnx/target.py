@@ -14,10 +14,12 @@ from subpixel.rewriter.layers import (
     Chain,
     Convolution,
     Layer,
+    Pointwise,
     Shape,
     Transposed,
     UnshuffledConvolution,
     converted,
+    signature,
 )
 from subpixel.rewriter.onnx.examples import Feeds, other_feeds, random_feeds
 from subpixel.rewriter.onnx.graph import OnnxGraph
@@ -189,7 +191,5 @@ def _doubled(array: Any) -> NDArray[np.float64]:
 
 
 def _signature(layer: Layer) -> str:
-    """All but the values of weights."""
-    values = {name: getattr(value, "shape", value) for name, value in vars(layer).items() if name != "phases"}
-    node = values.get("node")
-    return f"{type(layer).__name__} {values if node is None else node.op_type}"
+    """With the operator where the layer is one of the framework's own."""
+    return f"{signature(layer)} {layer.node.op_type}" if isinstance(layer, Pointwise) else signature(layer)

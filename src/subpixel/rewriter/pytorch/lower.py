@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from subpixel.functional import CHANNELS_LAST, pad, periodic_unshuffle, phase_maps
+from subpixel.functional import CHANNELS_LAST, convolve, pad, periodic_unshuffle, phase_maps
 from subpixel.geometry import Axis
 from subpixel.kernels import Phase
 from subpixel.nn import PeriodicShuffle, PeriodicUnshuffle
@@ -79,13 +79,14 @@ class UnshuffledConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Give what the strided convolution gives."""
         layer = UnshuffledConvolution(self.weight, self.bias, self.geometry, self.groups)
-        operator = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[len(self.geometry)]
         for step in layer.lower(x.shape[2:]):
-            if isinstance(step, Pad | Convolution):
+            if isinstance(step, Pad):
                 x = pad(x, step.pads)
-            if isinstance(step, Unshuffle):
+            elif isinstance(step, Unshuffle):
                 x = periodic_unshuffle(x, step.factors)
-        return operator(x, self.weight, self.bias, groups=self.groups)
+            elif isinstance(step, Convolution):
+                x = convolve(x, step.weight, step.bias, step.pads, step.dilation, step.groups)
+        return x
 
 
 class ZeroInsert(nn.Module):

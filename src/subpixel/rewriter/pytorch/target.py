@@ -25,7 +25,7 @@ from subpixel.rewriter.decide import (
     base,
     decide,
 )
-from subpixel.rewriter.layers import Chain, Pointwise, Resize, Shape, converted
+from subpixel.rewriter.layers import Chain, Pointwise, Resize, Shape, converted, signature
 from subpixel.rewriter.machine import processor
 from subpixel.rewriter.proof import largest_difference
 from subpixel.rewriter.pytorch.comparison import called, copied, difference
@@ -138,7 +138,7 @@ class ModuleTarget:
         """See `Target`."""
         _, given, result = self._located[site]
         formats = FORMATS[memory_format(given)], FORMATS[memory_format(result)]
-        layers = "; ".join(map(_signature, site.chain))
+        layers = "; ".join(map(signature, site.chain))
         return f"{layers} at {tuple(given.shape)} {given.dtype} {formats} {site.kept}"
 
     def names(self, site: Site[Any]) -> list[str]:
@@ -245,23 +245,23 @@ class ModuleTarget:
 
     def _difference_in_double(self, choices: Choices) -> float | None:
         """The whole model in float64; None where it computes parts of itself in another precision."""
-        if self.bound != BOUNDS[torch.float64]:
-            model = _copied(self.model).double()
-            args, kwargs = tree_map(_doubled, (self.args, self.kwargs))
-            with _DoubleOnly() as seen:  # type: ignore[no-untyped-call]
-                try:
-                    expected = called(model, args, kwargs, self.seed)
-                except RuntimeError:  # it mixes precisions
-                    return None
-            if not seen.double_only:
+        if self.bound == BOUNDS[torch.float64]:
+            return None  # it is its own precision
+        model = _copied(self.model).double()
+        args, kwargs = tree_map(_doubled, (self.args, self.kwargs))
+        with _DoubleOnly() as seen:  # type: ignore[no-untyped-call]
+            try:
+                expected = called(model, args, kwargs, self.seed)
+            except RuntimeError:  # it mixes precisions
                 return None
-            target = ModuleTarget(model, args, kwargs, self.seed, self._search)
-            if [site.path for site in target.sites()] != [site.path for site in self.sites()]:
-                return None  # Python branches on the precision
-            pairs = zip(self.sites(), target.sites(), strict=True)
-            same = {theirs: choices[ours] for ours, theirs in pairs if ours in choices}
-            return difference(called(target.rewritten(same), args, kwargs, self.seed), expected)
-        return None
+        if not seen.double_only:
+            return None
+        target = ModuleTarget(model, args, kwargs, self.seed, self._search)
+        if [site.path for site in target.sites()] != [site.path for site in self.sites()]:
+            return None  # Python branches on the precision
+        pairs = zip(self.sites(), target.sites(), strict=True)
+        same = {theirs: choices[ours] for ours, theirs in pairs if ours in choices}
+        return difference(called(target.rewritten(same), args, kwargs, self.seed), expected)
 
 
 class _DoubleOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -342,20 +342,13 @@ def _other_format(x: Tensor) -> torch.memory_format:
     return last if memory_format(x) != last else torch.contiguous_format
 
 
-def _signature(layer: Any) -> str:
-    names = {
-        name: getattr(value, "shape", value)
-        for name, value in vars(layer).items()
-        if name not in ("node", "phases")
-    }
-    return f"{type(layer).__name__} {names}"
-
-
 def _run_on(module: nn.Module, *args: Any, **kwargs: Any) -> Run:
+    on_gpu = torch.cuda.is_available()  # asked here, not in what is timed
+
     def run() -> None:
         with torch.inference_mode():
             module(*args, **kwargs)
-            if torch.cuda.is_available():
+            if on_gpu:
                 torch.cuda.synchronize()
 
     return run

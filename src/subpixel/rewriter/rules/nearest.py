@@ -4,10 +4,8 @@ What treats each pixel alike commutes with a resize that repeats pixels, so it m
 Reflection by less than the factor repeats the edge, as replication does, and so does replication in LR space.
 """
 
-from collections.abc import Sequence
 from math import prod
 
-from subpixel.geometry import axes
 from subpixel.kernels import resize_conv_to_products, resize_conv_to_transposed
 from subpixel.rewriter.layers import (
     Chain,
@@ -17,10 +15,9 @@ from subpixel.rewriter.layers import (
     Pointwise,
     Resize,
     SharedResizeConvolution,
-    Transposed,
 )
 from subpixel.rewriter.rules import Rule
-from subpixel.rewriter.rules.transposed import cropped_then_padded, forms, too_large
+from subpixel.rewriter.rules.transposed import cropped_then_padded, equal_to, forms, too_large, too_wide
 
 
 def check(chain: Chain) -> str | None:
@@ -33,9 +30,8 @@ def check(chain: Chain) -> str | None:
     if pad is not None and (reason := _check_pad(pad, resize, convolution)):
         return reason
     pads = _pads(pad, convolution)
-    for (low, high), reach, factor in zip(pads, convolution.reach, resize.factors, strict=True):
-        if low > reach or high - low >= factor:
-            return f"the padding {low, high} is wider than the kernel's reach {reach}"
+    if reason := too_wide(pads, convolution, resize.factors):
+        return reason
     widest = (reach + 2 * factor for reach, factor in zip(convolution.reach, resize.factors, strict=True))
     return too_large(prod(widest) * prod(convolution.weight.shape[:2]))
 
@@ -64,7 +60,10 @@ def rewrite(chain: Chain) -> dict[str, Chain]:
         front = (*front, Pad(tuple((margin, margin) for margin in margins), "replicate"))
         extra = [margin * factor for margin, factor in zip(margins, resize.factors, strict=True)]
         pads = tuple((low - more, high - more) for (low, high), more in zip(pads, extra, strict=True))
-    return forms((*front, *_transposed(resize.factors, convolution, pads))) | _shared(chain)
+    weight = resize_conv_to_transposed(
+        convolution.weight, resize.factors, dilation=convolution.dilation, groups=convolution.groups
+    )
+    return forms((*front, *equal_to(weight, convolution, resize.factors, pads, dilation=1))) | _shared(chain)
 
 
 def _shared(chain: Chain) -> dict[str, Chain]:
@@ -93,20 +92,6 @@ def _pads(pad: Pad | None, convolution: Convolution) -> Pads:
     if pad is None:
         return convolution.pads
     return tuple((a + c, b + d) for (a, b), (c, d) in zip(pad.pads, convolution.pads, strict=True))
-
-
-def _transposed(factors: Sequence[int], convolution: Convolution, pads: Pads) -> Chain:
-    """The transposed convolution, and a crop where the padding is smaller at the end."""
-    weight = resize_conv_to_transposed(
-        convolution.weight, factors, dilation=convolution.dilation, groups=convolution.groups
-    )
-    padding = [reach - low for reach, (low, _) in zip(convolution.reach, pads, strict=True)]
-    uneven = [high - low for low, high in pads]
-    geometry = axes(weight.shape[2:], factors, padding, [max(more, 0) for more in uneven])
-    transposed = Transposed(weight, convolution.bias, geometry, convolution.groups)
-    if min(uneven) >= 0:
-        return (transposed,)
-    return transposed, Pad(tuple((0, min(more, 0)) for more in uneven))
 
 
 RULE = Rule("nearest resize + convolution", r"Resize( Pointwise)*( Pad)? Convolution", check, rewrite)

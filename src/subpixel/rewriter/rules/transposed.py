@@ -6,9 +6,9 @@ from typing import Any, get_args
 
 import array_api_compat
 
-from subpixel.geometry import Axis, Form
+from subpixel.geometry import Axis, Form, axes
 from subpixel.kernels import transposed_to_lr, transposed_to_phases
-from subpixel.rewriter.layers import Chain, Convolution, Pad, Shuffle, Split, Transposed
+from subpixel.rewriter.layers import Chain, Convolution, Pad, Pads, Shuffle, Split, Transposed
 from subpixel.rewriter.rules import Rule
 
 MOST_ZEROS = 64  # times the taps of the kernel; a file from a stranger may ask for any stride
@@ -65,6 +65,30 @@ def forms(chain: Chain) -> dict[str, Chain]:
     before, after = chain[:index], chain[index + 1 :]
     others = {form: (*before, *lr, *after) for form, lr in rewrite(chain[index : index + 1]).items()}
     return {"transposed": chain} | others
+
+
+def equal_to(
+    weight: Any, convolution: Convolution, factors: Sequence[int], pads: Pads, dilation: Any
+) -> Chain:
+    """The transposed convolution of this weight that equals a padded convolution behind an up-sampling.
+
+    Its padding is what the zeros leave of the kernel's reach; where they are fewer at the end, it is cropped.
+    """
+    padding = [reach - low for reach, (low, _) in zip(convolution.reach, pads, strict=True)]
+    uneven = [high - low for low, high in pads]
+    geometry = axes(weight.shape[2:], factors, padding, [max(more, 0) for more in uneven], dilation)
+    transposed = Transposed(weight, convolution.bias, geometry, convolution.groups)
+    if min(uneven) >= 0:
+        return (transposed,)
+    return transposed, Pad(tuple((0, min(more, 0)) for more in uneven))
+
+
+def too_wide(pads: Pads, convolution: Convolution, limits: Sequence[int]) -> str | None:
+    """Why no transposed convolution has these pads, or None; `limits` are those of its output_padding."""
+    for (low, high), reach, limit in zip(pads, convolution.reach, limits, strict=True):
+        if low > reach or high - low >= limit:
+            return f"the padding {low, high} is wider than the kernel's reach {reach}"
+    return None
 
 
 def cropped_then_padded(pad: Pad, convolution: Convolution) -> bool:

@@ -2,9 +2,9 @@
 
 from subpixel.geometry import axes
 from subpixel.kernels import sub_pixel_to_transposed
-from subpixel.rewriter.layers import Chain, Convolution, Pad, Pads, Transposed, ZeroInsertion
+from subpixel.rewriter.layers import Chain, Convolution, Pad, Pads, ZeroInsertion
 from subpixel.rewriter.rules import Rule
-from subpixel.rewriter.rules.transposed import cropped_then_padded, forms, sparse
+from subpixel.rewriter.rules.transposed import cropped_then_padded, equal_to, forms, sparse, too_wide
 
 
 def check(chain: Chain) -> str | None:
@@ -16,10 +16,9 @@ def check(chain: Chain) -> str | None:
         return "it is cropped and padded again"
     if set(convolution.stride) != {1}:
         return f"the convolution behind the zeros has stride {convolution.stride}"
-    axes_ = zip(_pads(chain), convolution.reach, insertion.factors, convolution.dilation, strict=True)
-    for (low, high), reach, factor, dilation in axes_:
-        if low > reach or high - low >= max(factor, dilation):
-            return f"the padding {low, high} is wider than the kernel's reach {reach}"
+    limits = list(map(max, insertion.factors, convolution.dilation))
+    if reason := too_wide(_pads(chain), convolution, limits):
+        return reason
     return sparse(axes(convolution.weight.shape[2:], insertion.factors, dilation=convolution.dilation))
 
 
@@ -27,15 +26,7 @@ def rewrite(chain: Chain) -> dict[str, Chain]:
     """Reverse the taps."""
     insertion, convolution = _parts(chain)
     weight = sub_pixel_to_transposed(convolution.weight, groups=convolution.groups)
-    pads = _pads(chain)
-    padding = [reach - low for reach, (low, _) in zip(convolution.reach, pads, strict=True)]
-    uneven = [high - low for low, high in pads]
-    output_padding = [max(more, 0) for more in uneven]
-    geometry = axes(weight.shape[2:], insertion.factors, padding, output_padding, convolution.dilation)
-    result: Chain = (Transposed(weight, convolution.bias, geometry, convolution.groups),)
-    if min(uneven) < 0:
-        result = (*result, Pad(tuple((0, min(more, 0)) for more in uneven)))
-    return forms(result)
+    return forms(equal_to(weight, convolution, insertion.factors, _pads(chain), convolution.dilation))
 
 
 def _parts(chain: Chain) -> tuple[ZeroInsertion, Convolution]:
