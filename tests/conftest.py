@@ -1,4 +1,4 @@
-"""How the tests draw: Hypothesis without a clock, since machines are busy, and every test from the same seed."""
+"""How the tests draw: Hypothesis without a clock, since machines are busy; every test from the same seed."""
 
 import os
 import random
