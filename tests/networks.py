@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from subpixel.network import Activation, Convolution, LRNetwork, Skip
+from subpixel.network import Activation, LRConvolution, LRNetwork, Skip
 
 
 def random_network(
@@ -26,7 +26,7 @@ def random_network(
         weight = rng.normal(0, 1 / np.sqrt(given * k * k), (out, given, k, k)).astype(np.float32)
         bias = rng.normal(0, 0.1, out).astype(np.float32)
         slopes = {"leaky_relu": np.float32([0.2]), "prelu": rng.random(out, dtype=np.float32)}
-        convolutions.append(Convolution(weight, bias, activation, slopes.get(activation or "")))
+        convolutions.append(LRConvolution(weight, bias, activation, slopes.get(activation or "")))
         given = out
     return LRNetwork(upscale_factor, tuple(convolutions), skip, {"name": "random", "seed": seed})
 
@@ -46,7 +46,7 @@ def evaluate(network: LRNetwork, planes: NDArray[np.floating]) -> NDArray[np.flo
     return enlarged.numpy()
 
 
-def _activate(maps: torch.Tensor, convolution: Convolution) -> torch.Tensor:
+def _activate(maps: torch.Tensor, convolution: LRConvolution) -> torch.Tensor:
     match convolution.activation:
         case None:
             return maps

@@ -33,8 +33,9 @@ MAY_IMPORT = {
     "engines": {"network", "kernels"},
     "rewriter": {"geometry", "kernels", "functional", "nn", "files"},
     "batch": {"formats", "images"},
-    "tiles": {"network", "engines", "colour", "raster"},
-    "upscale": {"network", "engines", "images", "raster", "tiles"},
+    "stage": {"network", "engines", "colour", "raster"},
+    "tiles": {"colour", "raster", "stage"},
+    "upscale": {"network", "engines", "images", "raster", "stage", "tiles"},
     "evaluation": {"images", "degradation"},
     "training": {"network", "models", "images", "degradation", "evaluation.metrics"},
 }

@@ -13,7 +13,7 @@ from skimage import data
 
 from subpixel import engines
 from subpixel.engines import Engine, create
-from subpixel.network import Convolution, LRNetwork, bicubic, load
+from subpixel.network import LRConvolution, LRNetwork, bicubic, load
 
 NAMES = ("openvino", "onnxruntime", "torch")
 NETWORKS = {
@@ -103,7 +103,7 @@ def test_bf16_moves_hardly_a_pixel_of_a_trained_network(name: Any, scale: int) -
 @pytest.mark.parametrize("name", BF16_ENGINES)
 def test_the_skip_and_the_last_additions_stay_float32_in_bf16(name: Any, mode: Any) -> None:
     """A network that only adds a third to its skip gives it to seven digits, where bf16 has three."""
-    silent = Convolution(np.zeros((9, 8, 3, 3), np.float32), np.full(9, 1 / 3, np.float32))
+    silent = LRConvolution(np.zeros((9, 8, 3, 3), np.float32), np.full(9, 1 / 3, np.float32))
     network = random_network(3, skip=mode)
     network = replace(network, convolutions=(*network.convolutions[:-1], silent))
     planes = planes_for(network, 1, 20, 30)

@@ -14,7 +14,7 @@ from networks import evaluate, random_network
 from safetensors.numpy import save
 
 from subpixel import network as module
-from subpixel.network import Convolution, LRNetwork, bicubic, load
+from subpixel.network import LRConvolution, LRNetwork, bicubic, load
 
 KINDS = {
     "espcn": random_network(),
@@ -65,7 +65,7 @@ def test_a_skip_that_reaches_further_than_the_convolutions_leaves_them_a_margin(
 def test_bicubic_is_pytorchs_interpolation() -> None:
     """As a skip it is evaluated by PyTorch, as a network by its convolution."""
     nothing = random_network(3, kernel_sizes=(1, 1, 1), skip="bicubic")
-    silent = Convolution(np.zeros((9, 8, 1, 1), np.float32), np.zeros(9, np.float32))
+    silent = LRConvolution(np.zeros((9, 8, 1, 1), np.float32), np.zeros(9, np.float32))
     skip_only = LRNetwork(3, (*nothing.convolutions[:2], silent), "bicubic")
     planes = np.random.default_rng(0).random((1, 1, 12, 16))
     np.testing.assert_allclose(evaluate(bicubic(3), planes), evaluate(skip_only, planes), rtol=0, atol=1e-7)
@@ -263,15 +263,15 @@ def test_a_file_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
 
 
 def test_too_many_convolutions_are_refused() -> None:
-    pointwise = Convolution(filled((4, 4, 1, 1)), filled((4,)))
-    first = Convolution(filled((4, 1, 1, 1)), filled((4,)))
+    pointwise = LRConvolution(filled((4, 4, 1, 1)), filled((4,)))
+    first = LRConvolution(filled((4, 1, 1, 1)), filled((4,)))
     with pytest.raises(ValueError, match="convolutions must be 1 to 128; got 129"):
         LRNetwork(2, (first, *[pointwise] * 128))
 
 
 def test_a_network_that_sees_too_far_is_refused() -> None:
     """Tiles must carry so much context; 9 layers of 31x31 would make one tile a large image."""
-    wide = Convolution(filled((1, 1, 31, 31)), filled((1,)))
+    wide = LRConvolution(filled((1, 1, 31, 31)), filled((1,)))
     with pytest.raises(ValueError, match="radius must be at most 128; got 135"):
         LRNetwork(1, (wide,) * 9)
 

@@ -11,8 +11,8 @@ import pytest
 from safetensors.numpy import save
 
 from subpixel import engines, exif
-from subpixel.network import FORMAT, Convolution, LRNetwork, bicubic, load
-from subpixel.tiles import Stage
+from subpixel.network import FORMAT, LRConvolution, LRNetwork, bicubic, load
+from subpixel.stage import Stage
 from subpixel.upscale import Upscaler
 
 HEADER = b"II*\0\x08\0\0\0"
@@ -82,9 +82,9 @@ def test_weights_that_overflow_are_refused_with_their_file(tmp_path: Path, value
 
 def test_what_overflows_in_the_end_is_an_error() -> None:
     """Large weights one behind the other: infinity less infinity."""
-    rising = Convolution(np.full((2, 1, 1, 1), 1e6, np.float32), np.zeros(2, np.float32))
-    again = Convolution(np.full((2, 2, 1, 1), 1e6, np.float32), np.zeros(2, np.float32))
-    last = Convolution(np.float32([[[[1]], [[-1]]]]), np.zeros(1, np.float32))
+    rising = LRConvolution(np.full((2, 1, 1, 1), 1e6, np.float32), np.zeros(2, np.float32))
+    again = LRConvolution(np.full((2, 2, 1, 1), 1e6, np.float32), np.zeros(2, np.float32))
+    last = LRConvolution(np.float32([[[[1]], [[-1]]]]), np.zeros(1, np.float32))
     network = LRNetwork(1, (rising, *[again] * 8, last))
     with pytest.raises(ValueError, match="a network must give numbers; got NaN"):
         Upscaler(network, precision="f32").plane(np.full((4, 4), 200, np.uint8))
@@ -92,9 +92,9 @@ def test_what_overflows_in_the_end_is_an_error() -> None:
 
 def wide(channels: int, kernels: int) -> LRNetwork:
     """A wide layer of 1x1 kernels, and behind it so many kernels of 31x31, a radius of 15 each."""
-    one = Convolution(np.zeros((1, 1, 31, 31), np.float32), np.zeros(1, np.float32))
-    rise = Convolution(np.zeros((channels, 1, 1, 1), np.float32), np.zeros(channels, np.float32))
-    fall = Convolution(np.zeros((1, channels, 1, 1), np.float32), np.zeros(1, np.float32))
+    one = LRConvolution(np.zeros((1, 1, 31, 31), np.float32), np.zeros(1, np.float32))
+    rise = LRConvolution(np.zeros((channels, 1, 1, 1), np.float32), np.zeros(channels, np.float32))
+    fall = LRConvolution(np.zeros((1, channels, 1, 1), np.float32), np.zeros(1, np.float32))
     return LRNetwork(1, (rise, fall, *[one] * kernels))
 
 

@@ -12,7 +12,7 @@ from networks import evaluate, random_network
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from subpixel import engines, tiles, upscale
+from subpixel import engines, stage, tiles, upscale
 from subpixel.network import LRNetwork, bicubic
 from subpixel.upscale import Upscaler
 
@@ -83,8 +83,8 @@ def test_tiles_together_are_the_whole(height: int, width: int, kind: str, scale:
     whole = enlarge(image)
     assert whole.shape == (scale * height, scale * width, *bands)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiles, "TILE_ROWS", 16)
-        patch.setattr(tiles, "TILE_COLUMNS", 11)
+        patch.setattr(stage, "TILE_ROWS", 16)
+        patch.setattr(stage, "TILE_COLUMNS", 11)
         np.testing.assert_allclose(enlarge(image), whole, rtol=0, atol=1e-6)
 
 
@@ -94,8 +94,8 @@ def test_tiles_leave_no_seam_after_rounding(bands: int, monkeypatch: pytest.Monk
     image = noise(500, 450, bands).squeeze()
     upscaler = Upscaler(random_network(2, widths=(8, 8)))
     whole = upscaler.image(image).astype(int)
-    monkeypatch.setattr(tiles, "TILE_ROWS", 64)
-    monkeypatch.setattr(tiles, "TILE_COLUMNS", 96)
+    monkeypatch.setattr(stage, "TILE_ROWS", 64)
+    monkeypatch.setattr(stage, "TILE_COLUMNS", 96)
     off = np.abs(upscaler.image(image) - whole)
     assert off.max() <= 1
     assert np.mean(off > 0) <= 1e-5
@@ -105,7 +105,7 @@ def test_a_margin_too_small_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison above sees tiles that lack one pixel of context."""
     image = noise(60, 60, dtype=np.float32)
     whole = Upscaler(ESPCN).plane(image)
-    monkeypatch.setattr(tiles, "TILE_ROWS", 16)
+    monkeypatch.setattr(stage, "TILE_ROWS", 16)
     padded = tiles._padded
 
     def shifted(strips: Any, margin: int) -> Any:

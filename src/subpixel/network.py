@@ -42,7 +42,7 @@ MAX_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
-class Convolution:
+class LRConvolution:
     """One unpadded convolution and the activation behind it.
 
     Attributes:
@@ -95,7 +95,7 @@ class LRNetwork:
     """
 
     upscale_factor: int
-    convolutions: tuple[Convolution, ...]
+    convolutions: tuple[LRConvolution, ...]
     skip: Skip | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
@@ -147,7 +147,7 @@ class LRNetwork:
         return sum(convolution.weight.size for convolution in self.convolutions) + skip
 
     @property
-    def skip_convolution(self) -> Convolution | None:
+    def skip_convolution(self) -> LRConvolution | None:
         """The skip as an LR convolution with channels * r**2 outputs, or None."""
         return None if self.skip is None else _interpolation(self.skip, self.upscale_factor, self.channels)
 
@@ -272,22 +272,22 @@ def _parse(text: str) -> Any:
     return description
 
 
-def _take(tensors: Tensors, index: int, activation: Activation | None) -> Convolution:
+def _take(tensors: Tensors, index: int, activation: Activation | None) -> LRConvolution:
     weight, bias, slope = (tensors.pop(f"convolutions.{index}.{part}", None) for part in _PARTS)
     try:
-        return Convolution(weight, bias, activation, slope)  # type: ignore[arg-type]  # it checks them
+        return LRConvolution(weight, bias, activation, slope)  # type: ignore[arg-type]  # it checks them
     except ValueError as error:
         raise ValueError(f"convolution {index}: {error}") from error
 
 
-def _interpolation(mode: Skip, upscale_factor: int, channels: int) -> Convolution:
+def _interpolation(mode: Skip, upscale_factor: int, channels: int) -> LRConvolution:
     """An interpolation of each channel by itself, as one dense LR convolution."""
     kernel = interpolation_to_lr("cubic" if mode == "bicubic" else mode, upscale_factor, 2)
     phases, _, *size = kernel.shape
     weight = np.zeros((channels, phases, channels, *size), np.float32)
     for channel in range(channels):
         weight[channel, :, channel] = kernel[:, 0]
-    return Convolution(weight.reshape(-1, channels, *size), np.zeros(channels * phases, np.float32))
+    return LRConvolution(weight.reshape(-1, channels, *size), np.zeros(channels * phases, np.float32))
 
 
 def _require(condition: bool, message: str) -> None:
@@ -295,7 +295,7 @@ def _require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def _check_convolution(convolution: Convolution) -> None:
+def _check_convolution(convolution: LRConvolution) -> None:
     activation, slope = convolution.activation, convolution.slope
     _require(
         activation is None or activation in get_args(Activation),
@@ -355,7 +355,7 @@ def _check_network(network: LRNetwork) -> None:
     )
 
 
-def _check_chain(convolutions: tuple[Convolution, ...], upscale_factor: int) -> None:
+def _check_chain(convolutions: tuple[LRConvolution, ...], upscale_factor: int) -> None:
     number = len(convolutions)
     _require(1 <= number <= MAX_CONVOLUTIONS, f"convolutions must be 1 to {MAX_CONVOLUTIONS}; got {number}.")
     given = channels = convolutions[0].weight.shape[1]

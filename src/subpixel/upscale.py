@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from subpixel import engines
 from subpixel.network import LRNetwork, bicubic, load, shipped
 from subpixel.raster import Layout, Raster
-from subpixel.tiles import Stage, enlarge
+from subpixel.stage import Stage
+from subpixel.tiles import enlarge
 
 if TYPE_CHECKING:
     from PIL.Image import Image

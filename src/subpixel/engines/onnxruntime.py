@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx_ir.tape import Tape
 
 from subpixel.engines import Name, Precision
-from subpixel.network import Convolution, LRNetwork
+from subpixel.network import LRConvolution, LRNetwork
 
 _IR_VERSION, _OPSET = 10, 18
 
@@ -69,11 +69,11 @@ def _crop(graph: _Graph, planes: ir.Value, margin: int) -> ir.Value:
     return graph("Slice", planes, *np.array([[margin] * 2, [-margin] * 2, [2, 3]])) if margin else planes
 
 
-def _convolve(graph: _Graph, maps: ir.Value, convolution: Convolution) -> ir.Value:
+def _convolve(graph: _Graph, maps: ir.Value, convolution: LRConvolution) -> ir.Value:
     return graph("Conv", maps, convolution.weight, convolution.bias)
 
 
-def _activate(graph: _Graph, maps: ir.Value, convolution: Convolution) -> ir.Value:
+def _activate(graph: _Graph, maps: ir.Value, convolution: LRConvolution) -> ir.Value:
     if convolution.slope is not None:
         return graph("PRelu", maps, convolution.slope.reshape(-1, 1, 1))
     if convolution.activation is None:

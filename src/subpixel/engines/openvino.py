@@ -9,7 +9,7 @@ from openvino import opset8 as ops
 
 from subpixel.engines import Name, Precision
 from subpixel.kernels import lr_to_transposed
-from subpixel.network import Convolution, LRNetwork
+from subpixel.network import LRConvolution, LRNetwork
 
 
 class OpenVINO:
@@ -53,12 +53,12 @@ def _crop(planes: Any, margin: int) -> Any:
     return ops.slice(planes, *np.array([[margin, margin], [-margin, -margin], [1, 1], [2, 3]]))
 
 
-def _convolve(maps: Any, convolution: Convolution) -> Any:
+def _convolve(maps: Any, convolution: LRConvolution) -> Any:
     maps = ops.convolution(maps, convolution.weight, [1, 1], [0, 0], [0, 0], [1, 1])
     return ops.add(maps, convolution.bias.reshape(1, -1, 1, 1))
 
 
-def _convolve_in_f32(planes: Any, convolution: Convolution, margin: int) -> Any:
+def _convolve_in_f32(planes: Any, convolution: LRConvolution, margin: int) -> Any:
     """Crop and convolve as a transposed convolution of stride 1, to which a bf16 hint does not apply."""
     weight, pads = lr_to_transposed(convolution.weight, 1), [2 * convolution.radius + margin] * 2
     return ops.convolution_backprop_data(
@@ -66,7 +66,7 @@ def _convolve_in_f32(planes: Any, convolution: Convolution, margin: int) -> Any:
     )
 
 
-def _activate(maps: Any, convolution: Convolution) -> Any:
+def _activate(maps: Any, convolution: LRConvolution) -> Any:
     if convolution.slope is not None:
         return ops.prelu(maps, convolution.slope)
     if convolution.activation is None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pixel_shuffle, prelu
 
 from subpixel.engines import Name, Precision
-from subpixel.network import Convolution, LRNetwork
+from subpixel.network import LRConvolution, LRNetwork
 
 Layer = Callable[[Tensor], Tensor]
 
@@ -55,14 +55,14 @@ class PyTorch:
             ]
 
 
-def _layer(convolution: Convolution, dtype: torch.dtype, device: torch.device) -> Layer:
+def _layer(convolution: LRConvolution, dtype: torch.dtype, device: torch.device) -> Layer:
     place = partial(torch.tensor, dtype=dtype, device=device)
     weight, bias = place(convolution.weight), place(convolution.bias)
     activate = _activation(convolution, place)
     return lambda maps: activate(conv2d(maps.to(dtype), weight, bias))
 
 
-def _activation(convolution: Convolution, place: Callable[..., Tensor]) -> Layer:
+def _activation(convolution: LRConvolution, place: Callable[..., Tensor]) -> Layer:
     if convolution.slope is not None:
         return partial(prelu, weight=place(convolution.slope))
     if convolution.activation is None:

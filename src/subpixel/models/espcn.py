@@ -4,7 +4,7 @@ from typing import Literal
 
 from subpixel.extras import needing
 from subpixel.models import Model
-from subpixel.network import Convolution, LRNetwork
+from subpixel.network import LRConvolution, LRNetwork
 
 with needing("torch"):
     import torch
@@ -84,7 +84,7 @@ class ESPCN(Model):
         convolutions = []
         for layer, activation in zip(self._layers, activations, strict=True):
             weight, bias = (part.detach().float().cpu().numpy().copy() for part in layer.parameters())
-            convolutions.append(Convolution(weight, bias, activation))
+            convolutions.append(LRConvolution(weight, bias, activation))
         return LRNetwork(self.upscale_factor, tuple(convolutions))
 
     def _initialise(self) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from subpixel.network import Convolution, LRNetwork
+from subpixel.network import LRConvolution, LRNetwork
 
 Array = NDArray[np.float64]
 
@@ -47,7 +47,7 @@ def _patches(maps: Array, size: int) -> Array:
     return np.concatenate([flat, np.ones((*flat.shape[:3], 1))], axis=-1)
 
 
-def _activate(maps: Array, convolution: Convolution) -> Array:
+def _activate(maps: Array, convolution: LRConvolution) -> Array:
     if convolution.activation == "tanh":
         return np.tanh(maps)
     slope: Any = convolution.slope
