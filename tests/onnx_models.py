@@ -9,10 +9,10 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx_ir.tape import Tape
 
-from subpixel.rewriter.onnx.runtimes import find
+from subpixel.rewriter.onnx.runtimes import find_runtime
 from subpixel.rewriter.onnx.target import OnnxTarget
 
-RUNTIME = find("onnxruntime")
+RUNTIME = find_runtime("onnxruntime")
 Feeds = dict[str, NDArray[Any]]
 
 

@@ -21,8 +21,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     race = decide.race
     monkeypatch.setattr(decide, "race", lambda runs, _seconds, seed: race(runs, 0.01, seed))
     monkeypatch.chdir(tmp_path)
-    files.save(upsampler(), Path("decoder.onnx"))
-    files.save(model(lambda op, x: op("Relu", x), [1, 3, 4, 4]), Path("nothing.onnx"))
+    files.save_model(upsampler(), Path("decoder.onnx"))
+    files.save_model(model(lambda op, x: op("Relu", x), [1, 3, 4, 4]), Path("nothing.onnx"))
     terminate = signal.getsignal(signal.SIGTERM)
 
     def rewrite(*arguments: str) -> tuple[int, str, list[str]]:
@@ -54,7 +54,7 @@ def test_a_model_is_rewritten_beside_itself(run: Run) -> None:
     assert "transposed convolution" in out
     assert out.endswith("decoder-rewritten.onnx\n")
     assert new_files() == ["decoder-rewritten.onnx"]
-    changed = files.load(Path("decoder-rewritten.onnx"))
+    changed = files.load_model(Path("decoder-rewritten.onnx"))
     assert "ConvTranspose" not in operators(changed)
     assert_equal_models(upsampler(), changed, noise(1, 2, 8, 9), noise(1, 2, 3, 4))
 
@@ -81,8 +81,8 @@ def test_an_equal_file_where_one_is_wanted(run: Run) -> None:
     status, out, errors = run("nothing.onnx", "--out", "same.onnx")
     assert (status, errors) == (0, [])
     assert out.endswith("same.onnx: equal to nothing.onnx\n")
-    same = files.load(Path("same.onnx"))
-    assert ir.to_proto(same) == ir.to_proto(files.load(Path("nothing.onnx")))
+    same = files.load_model(Path("same.onnx"))
+    assert ir.to_proto(same) == ir.to_proto(files.load_model(Path("nothing.onnx")))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_errors_are_one_line(run: Run, arguments: tuple[str, ...], status: int, 
 
 def test_rewriting_in_place(run: Run) -> None:
     assert run(*ALL, "--out", "decoder.onnx")[0] == 0
-    changed = files.load(Path("decoder.onnx"))
+    changed = files.load_model(Path("decoder.onnx"))
     assert "ConvTranspose" not in operators(changed)
     assert_equal_models(upsampler(), changed, noise(1, 2, 8, 9))
 

@@ -56,7 +56,7 @@ def refused(path: Path, match: str) -> None:
 def test_a_path_gives_a_message(tmp_path: Path, opset: int) -> None:
     """From the oldest opset to the newest; the checker of ONNX finds nothing."""
     path = tmp_path / "model.onnx"
-    files.save(upsampler(opset), path)
+    files.save_model(upsampler(opset), path)
     changed, report = rewrite(str(path), keep="all", seconds=0.01)
     assert isinstance(changed, onnx.ModelProto)
     assert report.changed
@@ -82,15 +82,15 @@ def test_external_data_is_read(tmp_path: Path) -> None:
 def test_external_data_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not fit a message goes into a file beside it, and comes back."""
     monkeypatch.setattr(files, "LARGEST_MESSAGE", 100)
-    large = files.load(external_file(tmp_path / "model.onnx"))
+    large = files.load_model(external_file(tmp_path / "model.onnx"))
     assert isinstance(next(iter(large.graph.initializers.values())).const_value, ir.ExternalTensor)
     changed, _ = rewrite(large, keep="all", seconds=0.01)
     path = tmp_path / "out" / "changed.onnx"
     path.parent.mkdir()
-    files.save(changed, path)
+    files.save_model(changed, path)
     assert sorted(file.name for file in path.parent.iterdir()) == ["changed.onnx", "changed.onnx.data"]
     monkeypatch.undo()
-    assert_equal_models(upsampler(), files.load(path), noise(1, 2, 5, 6))
+    assert_equal_models(upsampler(), files.load_model(path), noise(1, 2, 5, 6))
     assert "ConvTranspose" not in operators(changed)
 
 
@@ -100,7 +100,7 @@ def test_a_failed_save_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     made = upsampler()
     monkeypatch.setattr(ir, "to_proto", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        files.save(made, tmp_path / "model.onnx")
+        files.save_model(made, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
 

@@ -9,7 +9,7 @@ import pytest
 from onnx_models import Maker, assert_equal_models, model, noise, operators, run, target
 
 from subpixel.rewriter import rewrite
-from subpixel.rewriter.onnx.quantised import QuantisedLowering, integers
+from subpixel.rewriter.onnx.quantised import QuantisedLowering, quantised_constant
 
 F32 = np.float32
 SCALES = np.array([0.01, 0.02, 0.03, 0.005], F32)
@@ -93,7 +93,7 @@ def found_integers(node: ir.Node) -> list[Any]:
     def constant(value: ir.Value | None) -> Any:
         return None if value is None or value.const_value is None else value.const_value.numpy()
 
-    return [integers(value, constant) for value in node.inputs[1:]]
+    return [quantised_constant(value, constant) for value in node.inputs[1:]]
 
 
 def assert_one_step(made: ir.Model, changed: ir.Model, x: Any) -> None:

@@ -388,12 +388,12 @@ def rewrite(
     from subpixel.files import replacing
     from subpixel.rewriter import rewrite as rewrite_model
     from subpixel.rewriter.onnx.examples import random_feeds
-    from subpixel.rewriter.onnx.files import load, save
+    from subpixel.rewriter.onnx.files import load_model, save_model
 
     for option, path in {"--out": out, "--json": report_to, "--cache": cache}.items():
         with blaming(option):
             _writable(path)
-    original = load(model)
+    original = load_model(model)
     with blaming("--shape"):
         example = random_feeds(original, dict(map(_shape, shape or ())), seed=0)
     with bar_progress(1) as report_on, going_on_later("nothing was written"):
@@ -411,7 +411,7 @@ def rewrite(
             temporary.write_text(report.json())
     if out is not None or report.changed:
         destination = out or model.with_name(f"{model.stem}-rewritten{model.suffix}")
-        save(result, destination)
+        save_model(result, destination)
         print(destination if report.changed else f"{destination}: equal to {model}")
 
 

@@ -6,14 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def relative(result: NDArray[Any], expected: NDArray[Any], *, choices: bool = False) -> float:
+def relative(result: NDArray[Any], expected: NDArray[Any], *, ignore_integers: bool = False) -> float:
     """Give the largest difference, relative to the largest value.
 
     Args:
         result: of any type, complex too.
         expected: what it must be.
-        choices: whether integers are choices, an argmax for one, which rounding may turn over: they count
-            as equal.
+        ignore_integers: whether integers count as equal: an argmax, for example, may change with rounding.
 
     Returns:
         Infinity where shapes differ, or where only one is infinite or no number.
@@ -24,7 +23,7 @@ def relative(result: NDArray[Any], expected: NDArray[Any], *, choices: bool = Fa
     """
     if result.shape != expected.shape:
         return float("inf")
-    if choices and expected.dtype.kind in "biu":
+    if ignore_integers and expected.dtype.kind in "biu":
         return 0.0
     result, expected = (array.astype(np.result_type(array, np.float64)) for array in (result, expected))
     finite = np.isfinite(expected)

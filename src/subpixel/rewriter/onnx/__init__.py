@@ -12,8 +12,8 @@ with needing("onnx"):
 
 from subpixel.rewriter.decide import Cache, Settings, Target, decide
 from subpixel.rewriter.onnx.examples import feeds
-from subpixel.rewriter.onnx.files import checked, from_proto, load
-from subpixel.rewriter.onnx.runtimes import find
+from subpixel.rewriter.onnx.files import checked, from_proto, load_model
+from subpixel.rewriter.onnx.runtimes import find_runtime
 from subpixel.rewriter.onnx.target import OnnxTarget
 from subpixel.rewriter.report import Report
 
@@ -25,12 +25,12 @@ def rewrite_onnx(
 ) -> tuple[Any, Report]:
     """See `subpixel.rewrite`."""
     if isinstance(model, str | Path):
-        original = load(Path(model))
+        original = load_model(Path(model))
     else:
         original = checked(model.clone()) if isinstance(model, ir.Model) else from_proto(model)
     example = feeds(original, example_inputs, settings.seed)
     with np.errstate(all="ignore"):  # a stranger's weights may be infinite, or no numbers
-        target: Target[Any] = OnnxTarget(original, example, find(runtime), settings.seed)
+        target: Target[Any] = OnnxTarget(original, example, find_runtime(runtime), settings.seed)
         rewritten, report = decide(target, settings, cache)
     result = original if rewritten is None else rewritten
     return (result if isinstance(model, ir.Model) else ir.to_proto(result)), report

@@ -27,10 +27,10 @@ def feeds(model: ir.Model, example_inputs: Any, seed: int) -> Feeds:
     if example_inputs is None:
         return random_feeds(model, {}, seed)
     inputs = {value.name or "": value for value in required_inputs(model)}
-    given = _by_name(list(inputs), example_inputs)
-    if given.keys() != inputs.keys():
-        raise ValueError(f"example_inputs must be given for {_listed(inputs)}; got {_listed(given)}.")
-    return {name: _checked(inputs[name], np.asarray(array)) for name, array in given.items()}
+    arrays = _by_name(list(inputs), example_inputs)
+    if arrays.keys() != inputs.keys():
+        raise ValueError(f"example_inputs must be given for {_listed(inputs)}; got {_listed(arrays)}.")
+    return {name: _checked(inputs[name], np.asarray(array)) for name, array in arrays.items()}
 
 
 def random_feeds(model: ir.Model, shapes: Shapes, seed: int) -> Feeds:

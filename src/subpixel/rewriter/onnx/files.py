@@ -15,7 +15,7 @@ LARGEST_MESSAGE = 2**31 - 2**24  # bytes of tensors; protobuf holds 2**31, some 
 OLDEST = 11  # opset
 
 
-def load(path: Path) -> ir.Model:
+def load_model(path: Path) -> ir.Model:
     """Read a file, and the files beside it that hold its tensors.
 
     Raises:
@@ -31,12 +31,12 @@ def from_proto(proto: ModelProto, folder: Path | None = None) -> ir.Model:
     """Read a message; without a folder it must hold all its tensors.
 
     Raises:
-        ValueError: as `load`.
+        ValueError: as `load_model`.
     """
     if proto.graph.sparse_initializer:
         raise ValueError("tensors must be dense; got sparse initializers. Convert them.")
     try:
-        with unheard():
+        with quiet_logs():
             model = ir.from_proto(proto)
     except Exception as error:
         raise ValueError(f"the model must be a valid ONNX graph; got {_innermost(error)}.") from error
@@ -47,7 +47,7 @@ def checked(model: ir.Model, folder: Path | None = None) -> ir.Model:
     """The model, its nodes in order and its tensors in memory where they fit a message.
 
     Raises:
-        ValueError: as `load`.
+        ValueError: as `load_model`.
     """
     opsets = model.opset_imports
     opset = opsets.setdefault("", opsets.pop("ai.onnx", 0))  # two names of one
@@ -66,7 +66,7 @@ def checked(model: ir.Model, folder: Path | None = None) -> ir.Model:
     return ir.external_data.load_to_model(model) if fits_a_message(model) else model
 
 
-def save(model: ir.Model, path: Path) -> None:
+def save_model(model: ir.Model, path: Path) -> None:
     """Write a file, whole or not at all; tensors too large for a message go into one beside it, PATH.data."""
     if fits_a_message(model):
         with replacing(path) as temporary:
@@ -93,7 +93,7 @@ def _check_sources(graph: ir.Graph) -> None:
 
 
 @contextmanager
-def unheard() -> Iterator[None]:
+def quiet_logs() -> Iterator[None]:
     """Without what the library logs about a model: what matters becomes an error here."""
     logger = logging.getLogger("onnx_ir")
     level = logger.level

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from subpixel.rewriter.layers import Chain, Pointwise, Shape
 from subpixel.rewriter.onnx.operators import READERS, Operation, data_input
-from subpixel.rewriter.onnx.quantised import QuantisedWeights, integers, weights
+from subpixel.rewriter.onnx.quantised import QuantisedWeights, quantised_constant, quantised_weights
 
 RANDOM = (
     "Bernoulli",
@@ -70,7 +70,7 @@ class OnnxGraph:
         """The data input of a node."""
         return data_input(node, self.constant)
 
-    def given(self, node: ir.Node) -> ir.Value:
+    def data_value(self, node: ir.Node) -> ir.Value:
         """The data input of a node that has one."""
         value = self.data(node)
         assert value is not None
@@ -89,7 +89,7 @@ class OnnxGraph:
         """What a value is in every run, half precision widened; None if that is not known."""
         if value is None or value not in self._fixed:
             return None
-        if (quantised := integers(value, self.constant)) is not None:
+        if (quantised := quantised_constant(value, self.constant)) is not None:
             return quantised.floats
         tensor = ir.convenience.get_const_tensor(value)
         array = self._values.get(value.name or "") if tensor is None else tensor.numpy()
@@ -99,7 +99,7 @@ class OnnxGraph:
 
     def quantised(self, node: ir.Node) -> QuantisedWeights | None:
         """The integers that are the weights of a transposed convolution."""
-        return weights(node, self.constant) if node.op_type == "ConvTranspose" else None
+        return quantised_weights(node, self.constant) if node.op_type == "ConvTranspose" else None
 
     def ends(self, node: ir.Node) -> list[str]:
         """Where fractions can be compared that a site has made: behind its rounding, if that is moved."""
@@ -109,7 +109,7 @@ class OnnxGraph:
 
     def reads_integers(self, node: ir.Node) -> bool:
         """Whether constants of a node, its weights, are quantised."""
-        return any(integers(value, self.constant) is not None for value in node.inputs)
+        return any(quantised_constant(value, self.constant) is not None for value in node.inputs)
 
     def dequantises(self, node: ir.Node | None) -> bool:
         """Whether this is a DequantizeLinear of pixels, all alike."""

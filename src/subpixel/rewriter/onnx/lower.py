@@ -28,7 +28,7 @@ from subpixel.rewriter.layers import (
     UnshuffledConvolution,
 )
 
-PAD_MODES = {"zeros": "constant", "replicate": "edge", "reflect": "reflect"}
+TO_ONNX_PAD = {"zeros": "constant", "replicate": "edge", "reflect": "reflect"}
 END = np.iinfo(np.int64).max
 
 
@@ -142,7 +142,7 @@ class Lowering:
     def _(self, layer: Pad, x: ir.Value, _shape: Shape) -> ir.Value:
         grown = _grown(layer.pads)
         if any(map(any, grown)):
-            x = self.op("Pad", x, np.array(_flat([(0, 0), (0, 0), *grown])), mode=PAD_MODES[layer.mode])
+            x = self.op("Pad", x, np.array(_flat([(0, 0), (0, 0), *grown])), mode=TO_ONNX_PAD[layer.mode])
         return self._crop(x, layer.pads)
 
     @_layer.register

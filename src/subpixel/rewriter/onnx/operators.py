@@ -41,13 +41,13 @@ class Operation:
     shape: Shape
     constant: Constant
 
-    def given(self, index: int) -> bool:
+    def has_input(self, index: int) -> bool:
         """Whether an optional input is there."""
         return index < len(self.node.inputs) and self.node.inputs[index] is not None
 
     def input(self, index: int) -> NDArray[Any] | None:
         """The value of a constant input, or None."""
-        return self.constant(self.node.inputs[index]) if self.given(index) else None
+        return self.constant(self.node.inputs[index]) if self.has_input(index) else None
 
     def text(self, name: str, default: str) -> str:
         """An attribute."""
@@ -73,7 +73,7 @@ def data_input(node: ir.Node, constant: Constant) -> ir.Value | None:
 
 def _conv(operation: Operation) -> Chain:
     weight, ndim = operation.input(1), len(operation.shape) - 2
-    if weight is None or (operation.given(2) and operation.input(2) is None):
+    if weight is None or (operation.has_input(2) and operation.input(2) is None):
         return ()
     strides = operation.integers("strides", [1] * ndim)
     dilations = operation.integers("dilations", [1] * ndim)
@@ -105,7 +105,7 @@ def _halved(totals: Sequence[int], mode: str) -> Pads:
 
 def _conv_transpose(operation: Operation) -> Chain:
     weight, bias, ndim = operation.input(1), operation.input(2), len(operation.shape) - 2
-    if weight is None or (operation.given(2) and bias is None):
+    if weight is None or (operation.has_input(2) and bias is None):
         return (Opaque("its weight is computed at run time"),)
     strides, dilations = (operation.integers(name, [1] * ndim) for name in ("strides", "dilations"))
     more = operation.integers("output_padding", [0] * ndim)
@@ -182,11 +182,11 @@ def _scales(operation: Operation) -> list[Fraction] | None:
     """By axis; where sizes are given instead, only if those of the input are fixed too."""
     rank = len(operation.shape)
     axes, scales = operation.integers("axes", range(rank)), operation.input(2)
-    given = _ratios(operation, axes) if scales is None or scales.size == 0 else scales.tolist()
-    if given is None:
+    factors = _ratios(operation, axes) if scales is None or scales.size == 0 else scales.tolist()
+    if factors is None:
         return None
     result = [Fraction(1)] * rank
-    for axis, scale in zip(axes, given, strict=True):
+    for axis, scale in zip(axes, factors, strict=True):
         result[axis] = Fraction(scale)
     return result
 
@@ -251,20 +251,20 @@ def _depth_to_space(operation: Operation) -> Chain:
     return (Shuffle((factor, factor), "CRD" if operation.text("mode", "DCR") == "CRD" else "DCR"),)
 
 
-PAD_MODES: dict[str, PadMode] = {"constant": "zeros", "edge": "replicate", "reflect": "reflect"}
+FROM_ONNX_PAD: dict[str, PadMode] = {"constant": "zeros", "edge": "replicate", "reflect": "reflect"}
 
 
 def _pad(operation: Operation) -> Chain:
     mode, flat, rank = operation.text("mode", "constant"), operation.input(1), len(operation.shape)
     value, axes = operation.input(2), operation.input(3)
-    unknown = any(operation.given(i) and operation.input(i) is None for i in (2, 3))
-    if mode not in PAD_MODES or flat is None or unknown or (value is not None and value.any()):
+    unknown = any(operation.has_input(i) and operation.input(i) is None for i in (2, 3))
+    if mode not in FROM_ONNX_PAD or flat is None or unknown or (value is not None and value.any()):
         return ()
     pads = [(0, 0)] * rank
     chosen = range(rank) if axes is None else axes.tolist()
     for axis, pair in zip(chosen, pairs(flat.tolist()), strict=True):
         pads[axis] = pair
-    return (Pad(tuple(pads[2:]), PAD_MODES[mode]),) if not any(map(any, pads[:2])) else ()
+    return (Pad(tuple(pads[2:]), FROM_ONNX_PAD[mode]),) if not any(map(any, pads[:2])) else ()
 
 
 def _norm(operation: Operation) -> Chain:
@@ -275,14 +275,14 @@ def _norm(operation: Operation) -> Chain:
 
 def _dropout(operation: Operation) -> Chain:
     mode = operation.input(2)
-    training = operation.given(2) if mode is None else mode.any()
+    training = operation.has_input(2) if mode is None else mode.any()
     return () if training else (Pointwise(operation.node),)
 
 
 def _quantiser(operation: Operation) -> Chain:
     """To integers or back, by constants."""
     scale, node = operation.input(1), operation.node
-    shifted = operation.given(2) and operation.input(2) is None  # by what is not known
+    shifted = operation.has_input(2) and operation.input(2) is None  # by what is not known
     if scale is None or shifted or operation.integer("block_size", 0):
         return ()
     if scale.size > 1 and operation.integer("axis", 1) % len(operation.shape) != 1:

@@ -20,7 +20,7 @@ BYTES = (np.dtype(np.int8), np.dtype(np.uint8))
 
 
 @dataclass(frozen=True, eq=False)
-class Integers:
+class QuantisedConstant:
     """A constant that DequantizeLinear reads.
 
     Attributes:
@@ -64,8 +64,8 @@ class QuantisedWeights:
         groups: whose output channels share the scales.
     """
 
-    weight: Integers
-    bias: Integers | NDArray[Any] | None
+    weight: QuantisedConstant
+    bias: QuantisedConstant | NDArray[Any] | None
     groups: int
 
     def of_channels(self, parameter: NDArray[Any], channels: NDArray[Any]) -> NDArray[Any]:
@@ -73,28 +73,28 @@ class QuantisedWeights:
         return parameter if parameter.size == 1 else np.tile(parameter, self.groups)[channels]
 
 
-def integers(value: ir.Value | None, constant: Constant) -> Integers | None:
+def quantised_constant(value: ir.Value | None, constant: Constant) -> QuantisedConstant | None:
     """What a DequantizeLinear of constants reads, or None."""
     node = None if value is None else value.producer()
     if node is None or node.op_type != "DequantizeLinear" or node.domain:
         return None
-    values, scale, *zero_point = (constant(given) for given in node.inputs)
+    values, scale, *zero_point = (constant(value) for value in node.inputs)
     axis = node.attributes.get_int("axis", 1)
     if values is None or scale is None or "block_size" in node.attributes:
         return None
     zero = zero_point[0] if zero_point else np.zeros(scale.shape, values.dtype)
-    return None if zero is None else Integers(values, scale, zero, axis % max(values.ndim, 1))
+    return None if zero is None else QuantisedConstant(values, scale, zero, axis % max(values.ndim, 1))
 
 
-def weights(node: ir.Node, constant: Constant) -> QuantisedWeights | None:
+def quantised_weights(node: ir.Node, constant: Constant) -> QuantisedWeights | None:
     """Those of a transposed convolution whose scales are one, or one for each output channel; else None."""
-    weight = integers(node.inputs[1], constant)
+    weight = quantised_constant(node.inputs[1], constant)
     if weight is None or weight.values.dtype not in BYTES or (weight.scale.size > 1 and weight.axis != 1):
         return None
-    given = node.inputs[2] if len(node.inputs) > 2 else None
-    bias = integers(given, constant)
+    bias_value = node.inputs[2] if len(node.inputs) > 2 else None
+    bias = quantised_constant(bias_value, constant)
     if bias is None:
-        return QuantisedWeights(weight, constant(given), node.attributes.get_int("group", 1))
+        return QuantisedWeights(weight, constant(bias_value), node.attributes.get_int("group", 1))
     return QuantisedWeights(weight, bias, node.attributes.get_int("group", 1))
 
 
@@ -124,13 +124,14 @@ class QuantisedLowering(Lowering):
         """See `Lowering`; the layer is of a form of `centred`."""
         quantised, channels = self._quantised, np.asarray(layer.bias)
         old = quantised.weight
-        scale, zero = (quantised.of_channels(given, channels) for given in (old.scale, old.zero_point))
-        centred = Integers(layer.weight.astype(np.int32), scale, zero, axis=0)
+        parameters = old.scale, old.zero_point
+        scale, zero = (quantised.of_channels(each, channels) for each in parameters)
+        centred = QuantisedConstant(layer.weight.astype(np.int32), scale, zero, axis=0)
         stored = centred.values + centred.along(zero)
         weight = self._dequantise(stored.astype(old.values.dtype), scale, zero)
         if quantised.bias is None:
             return [weight]
-        if not isinstance(quantised.bias, Integers):
+        if not isinstance(quantised.bias, QuantisedConstant):
             return [weight, quantised.bias[channels]]
         scale = quantised.bias.scale
         return [

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from subpixel.extras import needing
 from subpixel.rewriter.machine import processor
-from subpixel.rewriter.onnx.files import fits_a_message, save
+from subpixel.rewriter.onnx.files import fits_a_message, save_model
 
 Feeds = Mapping[str, NDArray[Any]]
 Session = Callable[[Feeds], list[NDArray[Any]]]  # all outputs, in order
@@ -32,7 +32,7 @@ class Runtime(NamedTuple):
     compile: Callable[[bytes | Path], Session]
 
 
-def find(name: str) -> Runtime:
+def find_runtime(name: str) -> Runtime:
     """A runtime by name.
 
     Raises:
@@ -55,7 +55,7 @@ def session(runtime: Runtime, model: ir.Model) -> Session:
         if fits_a_message(model):
             compiled = runtime.compile(ir.to_proto(model).SerializeToString())
         else:
-            save(model, path := Path(folder, "model.onnx"))
+            save_model(model, path := Path(folder, "model.onnx"))
             compiled = runtime.compile(path)
 
     def run(feeds: Feeds) -> list[NDArray[Any]]:

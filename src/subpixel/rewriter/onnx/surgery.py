@@ -1,90 +1,30 @@
-"""ONNX graphs taken apart and put together."""
+"""The forms of a site put into an ONNX graph, or into a model of their own to be timed."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import onnx_ir as ir
-from numpy.typing import NDArray
-from onnx_ir.passes.common import ShapeInferencePass
 
 from subpixel.rewriter.decide import Choices
-from subpixel.rewriter.layers import Shape
-from subpixel.rewriter.onnx.examples import Feeds
-from subpixel.rewriter.onnx.files import unheard
-from subpixel.rewriter.onnx.graph import OnnxGraph, fixed_values
+from subpixel.rewriter.onnx.graph import OnnxGraph
 from subpixel.rewriter.onnx.lower import Lowering
-from subpixel.rewriter.onnx.operators import READERS
 from subpixel.rewriter.onnx.quantised import QuantisedLowering, centred
-from subpixel.rewriter.onnx.runtimes import Runtime, session
 from subpixel.rewriter.sites import Site
-
-SEQUENCES = (
-    "Optional", "OptionalGetElement", "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert",
-    "SequenceMap", "SplitToSequence",
-)  # fmt: skip
-
-
-def with_inferred_shapes(model: ir.Model) -> ir.Model:
-    """A copy that knows more of the types and sizes of its values."""
-    copy = model.clone()
-    with unheard():
-        ShapeInferencePass(check_type=False, strict_mode=False)(copy)
-    return copy
-
-
-def with_outputs(model: ir.Model, names: Iterable[str]) -> ir.Model:
-    """A copy with further outputs."""
-    copy = model.clone()
-    values = ir.convenience.create_value_mapping(copy.graph, include_subgraphs=False)
-    present = {output.name for output in copy.graph.outputs}
-    copy.graph.outputs.extend(values[name] for name in dict.fromkeys(names) if name not in present)
-    return copy
-
-
-def observe(
-    model: ir.Model, example: Feeds, runtime: Runtime
-) -> tuple[dict[str, Shape], dict[str, NDArray[Any]]]:
-    """Run the model once.
-
-    Returns:
-        The shapes of what its layers read, and what it computes for them besides pixels, by name.
-    """
-    copy = model.clone()
-    sequences = _sequences(copy.graph)
-    nodes = [node for node in copy.graph if node.op_type in READERS and not node.domain]
-    nodes = [node for node in nodes if sequences.isdisjoint(node.inputs)]
-    fixed, inputs = fixed_values(copy), _computed(value for node in nodes for value in node.inputs)
-    read = _computed(value for node in nodes for value in node.inputs[:2])
-    sizes = _computed(value for node in nodes if node.op_type == "Resize" for value in node.inputs[1:])
-    wanted = fixed.union(sizes)
-    others = [value for value in inputs if value in wanted and not _dequantised(value)]
-    probes = [ir.Node("", "Shape", [value]) for value in read]
-    probes += [ir.Node("", "Identity", [value]) for value in others]
-    for value in filter(None, sequences):
-        value.type = value.shape = None  # which inference takes for those of a tensor
-    copy.graph.extend(probes)
-    copy.graph.outputs.clear()
-    copy.graph.outputs.extend(probe.outputs[0] for probe in probes)
-    found = session(runtime, copy)(example) if probes else []
-    shapes = {value.name or "": tuple(shape.tolist()) for value, shape in zip(read, found, strict=False)}
-    values = {value.name or "": array for value, array in zip(others, found[len(read) :], strict=True)}
-    return shapes, values
 
 
 def fragment(
-    graph: OnnxGraph, given: ir.Value, nodes: Sequence[ir.Node], initializers: Sequence[ir.Value] = ()
+    graph: OnnxGraph, data: ir.Value, nodes: Sequence[ir.Node], initializers: Sequence[ir.Value] = ()
 ) -> ir.Model:
     """A model of these nodes alone, at the example's shape.
 
     Args:
         graph: where they, or the functions that they copy, come from.
-        given: the only computed value that they read.
+        data: the only computed value that they read.
         nodes: in order; they are copied.
         initializers: that the graph does not have.
     """
-    dtype = given.dtype or ir.DataType.FLOAT
-    x = ir.Value(name="x", shape=ir.Shape(graph.shapes[given.name or ""]), type=ir.TensorType(dtype))
-    values: dict[ir.Value, ir.Value] = {given: x} | {
+    dtype = data.dtype or ir.DataType.FLOAT
+    x = ir.Value(name="x", shape=ir.Shape(graph.shapes[data.name or ""]), type=ir.TensorType(dtype))
+    values: dict[ir.Value, ir.Value] = {data: x} | {
         value: _initializer(value, value.const_value) for value in initializers
     }
     constants = list(values.values())[1:]
@@ -106,8 +46,8 @@ def fragment(
 
 def lowered(graph: OnnxGraph, site: Site[ir.Node], form: str, prefix: str) -> Lowering:
     """A form of a site as nodes that read the values of its graph."""
-    given = graph.given(site.nodes[0])
-    arguments = prefix, given.dtype or ir.DataType.FLOAT, graph.data
+    data = graph.data_value(site.nodes[0])
+    arguments = prefix, data.dtype or ir.DataType.FLOAT, graph.data
     weights = graph.quantised(site.nodes[0])
     if weights is None:
         lowering, chain = Lowering(*arguments), site.forms[form]
@@ -115,7 +55,7 @@ def lowered(graph: OnnxGraph, site: Site[ir.Node], form: str, prefix: str) -> Lo
         assert site.rule is not None
         lowering = QuantisedLowering(*arguments, weights=weights, quantiser=graph.quantiser(site.nodes[-1]))
         chain = site.rule.rewrite(centred(site.chain, weights))[form]
-    lowering.chain(chain, given, graph.shapes[given.name or ""])
+    lowering.chain(chain, data, graph.shapes[data.name or ""])
     return lowering
 
 
@@ -124,17 +64,17 @@ def timed(graph: OnnxGraph, site: Site[ir.Node], form: str | None) -> ir.Model:
     nodes: Sequence[ir.Node] = site.nodes[site.kept :]
     initializers: Sequence[ir.Value] = ()
     if form is None:
-        given = graph.given(nodes[0])
+        data = graph.data_value(nodes[0])
     else:
         lowering = lowered(graph, site, form, form)
         nodes, initializers = lowering.nodes, lowering.initializers
-        given = graph.given(site.nodes[0])
-    before, after = given.producer(), graph.quantiser(site.nodes[-1])
+        data = graph.data_value(site.nodes[0])
+    before, after = data.producer(), graph.quantiser(site.nodes[-1])
     if graph.quantised(site.nodes[0]) is None or after is None or not graph.dequantises(before):
-        return fragment(graph, given, nodes, initializers)
+        return fragment(graph, data, nodes, initializers)
     assert before is not None
     rounded = ir.Node("", "QuantizeLinear", [nodes[-1].outputs[0], *after.inputs[1:]])
-    return fragment(graph, graph.given(before), [before, *nodes, rounded], initializers)
+    return fragment(graph, graph.data_value(before), [before, *nodes, rounded], initializers)
 
 
 def install(model: ir.Model, graph: OnnxGraph, choices: Choices) -> ir.Model:
@@ -197,26 +137,6 @@ def _drop(model: ir.Model, touched: set[ir.Node]) -> None:
             for value in read:
                 if value.is_initializer() and not value.uses() and not value.is_graph_output():
                     del model.graph.initializers[value.name or ""]
-
-
-def _computed(values: Iterable[ir.Value | None]) -> list[ir.Value]:
-    """Each that is no initializer, once."""
-    return list(dict.fromkeys(value for value in values if value is not None and not value.is_initializer()))
-
-
-def _sequences(graph: ir.Graph) -> set[ir.Value | None]:
-    """Values that are no tensors."""
-    found: set[ir.Value | None] = set()
-    for node in graph:
-        if node.op_type in SEQUENCES or (node.op_type == "Identity" and node.inputs[0] in found):
-            found.update(node.outputs)
-    return found
-
-
-def _dequantised(value: ir.Value) -> bool:
-    """Weights, as they are stored, say more."""
-    producer = value.producer()
-    return producer is not None and producer.op_type == "DequantizeLinear"
 
 
 def _initializer(value: ir.Value, tensor: ir.TensorProtocol | None) -> ir.Value:

@@ -23,9 +23,10 @@ from subpixel.rewriter.layers import (
 )
 from subpixel.rewriter.onnx.examples import Feeds, other_feeds, random_feeds
 from subpixel.rewriter.onnx.graph import OnnxGraph
+from subpixel.rewriter.onnx.observe import observe, with_inferred_shapes, with_outputs
 from subpixel.rewriter.onnx.quantised import BYTES
 from subpixel.rewriter.onnx.runtimes import Runtime, session
-from subpixel.rewriter.onnx.surgery import install, observe, timed, with_inferred_shapes, with_outputs
+from subpixel.rewriter.onnx.surgery import install, timed
 from subpixel.rewriter.proof import largest_difference
 from subpixel.rewriter.reference import compute
 from subpixel.rewriter.sites import Site, find
@@ -38,7 +39,7 @@ BOUNDS = {
     ir.DataType.DOUBLE: 1e-4,  # OpenVINO computes it in float32
 }
 QUANTISED_BOUND = 5e-2  # rounding to integers turns over where sums differ by a float32's last digit
-UP_SAMPLERS = {"ConvTranspose", "DepthToSpace", "Resize"}
+UP_SAMPLING_OPERATORS = {"ConvTranspose", "DepthToSpace", "Resize"}
 
 
 class OnnxTarget:
@@ -56,7 +57,7 @@ class OnnxTarget:
         self.original = session(runtime, model)
         read = with_inferred_shapes(model)
         self.graph = OnnxGraph(read, *observe(read, example, runtime))
-        self._sites = [self._settled(site) for site in find(self.graph)]
+        self._sites = [self._with_onnx_reason(site) for site in find(self.graph)]
         self.runtime = runtime.name
         self.bound = max((BOUNDS.get(self._dtype(site), 0.0) for site in self._sites), default=0.0)
         if any(node.op_type == "QuantizeLinear" for node in read.graph):
@@ -71,7 +72,7 @@ class OnnxTarget:
 
     def shape(self, site: Site[Any]) -> Shape:
         """See `Target`."""
-        return self.graph.shapes[self._given(site).name or ""]
+        return self.graph.shapes[self._data_value(site).name or ""]
 
     def key(self, site: Site[Any]) -> str:
         """See `Target`."""
@@ -135,7 +136,7 @@ class OnnxTarget:
         run = self.original if model is None else session(self._runtime, model)
         return lambda: run(self.example)
 
-    def _settled(self, site: Site[Any]) -> Site[Any]:
+    def _with_onnx_reason(self, site: Site[Any]) -> Site[Any]:
         """With the reason to keep it that is ONNX's own, if there is one."""
         reason = self._reason(site) if site.forms else None
         return site if reason is None else replace(site, reason=reason, forms={})
@@ -143,7 +144,7 @@ class OnnxTarget:
     def _reason(self, site: Site[Any]) -> str | None:
         if self._dtype(site) not in BOUNDS:
             return f"its pixels are {self._dtype(site).name}"
-        if any(map(_unshuffles, site.forms.values())) and not _of_fixed_sizes(self._given(site)):
+        if any(map(_unshuffles, site.forms.values())) and not _of_fixed_sizes(self._data_value(site)):
             return "the sizes of its input are symbolic"
         if self.graph.quantised(site.nodes[0]) is None and any(map(self.graph.reads_integers, site.nodes)):
             return "its weights are quantised, and would have to be quantised anew"
@@ -157,17 +158,17 @@ class OnnxTarget:
         if self.bound == QUANTISED_BOUND and expected.dtype in BYTES and result.shape == expected.shape:
             steps = np.abs(result.astype(np.int16) - expected.astype(np.int16))
             return float(steps.max(initial=0)) / 255
-        return relative(result, expected, choices=True)
+        return relative(result, expected, ignore_integers=True)
 
     def _run(self, model: ir.Model) -> Run:
         run, feeds = session(self._runtime, model), random_feeds(model, {}, self.seed)
         return lambda: run(feeds)
 
-    def _given(self, site: Site[Any]) -> ir.Value:
-        return self.graph.given(site.nodes[0])
+    def _data_value(self, site: Site[Any]) -> ir.Value:
+        return self.graph.data_value(site.nodes[0])
 
     def _dtype(self, site: Site[Any]) -> ir.DataType:
-        return self._given(site).dtype or ir.DataType.FLOAT
+        return self._data_value(site).dtype or ir.DataType.FLOAT
 
 
 def _hidden_up_samplers(model: ir.Model) -> int:
@@ -175,7 +176,7 @@ def _hidden_up_samplers(model: ir.Model) -> int:
         *model.graph.all_nodes(),
         *(node for each in model.functions.values() for node in each.all_nodes()),
     ]
-    return sum(node.op_type in UP_SAMPLERS and node.graph is not model.graph for node in nodes)
+    return sum(node.op_type in UP_SAMPLING_OPERATORS and node.graph is not model.graph for node in nodes)
 
 
 def _of_fixed_sizes(value: ir.Value) -> bool:

@@ -25,30 +25,30 @@ def copied(arguments: Any) -> Any:
     return tree_map(lambda value: value.detach().clone() if isinstance(value, Tensor) else value, arguments)
 
 
-def difference(result: Any, expected: Any, *, choices: bool = False) -> float:
+def difference(result: Any, expected: Any, *, ignore_integers: bool = False) -> float:
     """The largest of all tensors, relative to the largest value of each; infinite where all else differs.
 
     Args:
         result: of a model.
         expected: of the other one.
-        choices: see `relative`.
+        ignore_integers: see `relative`.
     """
     (found, given), (wanted, structure) = tree_flatten(result), tree_flatten(expected)
     if given != structure:
         return float("inf")
     pairs = zip(found, wanted, strict=True)
-    return max((_of_leaves(a, b, choices) for a, b in pairs), default=0.0)
+    return max((_of_leaves(a, b, ignore_integers) for a, b in pairs), default=0.0)
 
 
-def _of_leaves(a: Any, b: Any, choices: bool) -> float:
+def _of_leaves(a: Any, b: Any, ignore_integers: bool) -> float:
     if type(a) is not type(b) or (isinstance(a, Tensor) and a.dtype != b.dtype):
         return float("inf")
     if isinstance(a, Tensor):
-        return relative(_array(a), _array(b), choices=choices)
+        return relative(_array(a), _array(b), ignore_integers=ignore_integers)
     if isinstance(a, float):
         return relative(np.asarray(a), np.asarray(b))
     if hasattr(a, "__dict__"):  # an output class of somebody's own
-        return difference(vars(a), vars(b), choices=choices)
+        return difference(vars(a), vars(b), ignore_integers=ignore_integers)
     return 0.0 if a == b else float("inf")
 
 

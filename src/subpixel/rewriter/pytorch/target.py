@@ -210,7 +210,7 @@ class ModuleTarget:
     def _difference(self, model: nn.Module, args: Any, kwargs: Any) -> float:
         """From the original; what rounding may turn over is left to the proof in float64."""
         result, expected = (called(m, args, kwargs, self.seed) for m in (model, self.model))
-        return difference(result, expected, choices=self.bound != BOUNDS[torch.float64])
+        return difference(result, expected, ignore_integers=self.bound != BOUNDS[torch.float64])
 
     def whole(self, model: nn.Module | None) -> Run:
         """See `Target`."""
