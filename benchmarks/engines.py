@@ -27,8 +27,8 @@ from torch import nn
 
 import subpixel
 from subpixel.engines import create
+from subpixel.measure.machine import processor
 from subpixel.network import LRNetwork, bicubic
-from subpixel.rewriter.machine import processor
 
 Planes = NDArray[np.float32]
 Contestant = Callable[[Planes], Planes]

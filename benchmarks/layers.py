@@ -3,13 +3,12 @@
     python benchmarks/layers.py            all layers
     python benchmarks/layers.py NAME...    those whose names begin so
 
-All forms of a layer are timed by turns, in one run, in both memory formats, with the mapping of the weights.
+All forms of a layer are timed by turns, in one run, in both memory formats, with the mapping of the weights,
+until the fastest one separates.
 The layers marked "held out" had no say in the rule of `form="auto"`.
 """
 
 import argparse
-import random
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -20,15 +19,13 @@ import torch
 from torch.nn import functional
 
 from subpixel.functional import conv_transpose
-from subpixel.rewriter.machine import processor
+from subpixel.measure.machine import processor
+from subpixel.measure.race import gain, race
 
 FORMS = ("aligned", "compact", "split", "auto")
 OPERATORS = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
 CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
-SAMPLE = 4e-3  # seconds; what is quicker is repeated
-ROUNDS = 4  # at least
-ALWAYS = {"PyTorch", "auto"}
-HOPELESS = 2  # what is this many times slower than the fastest is timed once, to leave time to the others
+ALWAYS = {"PyTorch", "auto"}  # the others are timed while they may still win
 
 Times = dict[str, list[float]]  # seconds by form, "PyTorch" among them, round by round
 
@@ -132,7 +129,7 @@ LAYERS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("names", nargs="*", help="begin of the names of layers")
-    parser.add_argument("--seconds", type=float, default=3, help="for each layer")
+    parser.add_argument("--seconds", type=float, default=3, help="for each layer, at most")
     parser.add_argument("--training", action="store_true", help="forward and backward, not inference")
     options = parser.parse_args()
     layers = [layer for layer in LAYERS if str(layer).startswith(tuple(options.names) or "")]
@@ -150,22 +147,13 @@ def main() -> None:
 
 
 def measure(layer: Layer, seconds: float) -> dict[str, Times]:
-    """The times by memory format and form."""
+    """Return the times by memory format and form."""
     candidates = {
         (memory_format, form): run
         for memory_format, tensors in inputs(layer).items()
         for form, run in runs(layer, *tensors).items()
     }
-    for run in candidates.values():
-        run()  # warms up
-    samples = {key: [sample(run)] for key, run in candidates.items()}
-    limit = HOPELESS * min(first for (first,) in samples.values())
-    alive = {key: run for key, run in candidates.items() if samples[key][0] < limit or key[1] in ALWAYS}
-    repeats = {key: max(1, round(SAMPLE / samples[key][0])) for key in alive}
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or min(len(samples[key]) for key in alive) < ROUNDS:
-        for key in random.sample(list(alive), len(alive)):  # what ran before leaves caches and memory behind
-            samples[key].append(sample(alive[key], repeats[key]))
+    samples = race(candidates, seconds, seed=0, always=[key for key in candidates if key[1] in ALWAYS])
     return {m: {form: t for (other, form), t in samples.items() if other == m} for m, _ in candidates}
 
 
@@ -199,13 +187,6 @@ def runs(layer: Layer, *tensors: torch.Tensor) -> dict[str, Callable[[], object]
     return {form: both(run) for form, run in forward.items()}
 
 
-def sample(run: Callable[[], object], repeats: int = 1) -> float:
-    start = time.perf_counter()
-    for _ in range(repeats):
-        run()
-    return (time.perf_counter() - start) / repeats
-
-
 def line(layer: Layer, memory_format: str, times: Times) -> str:
     gains = {form: gain(times["PyTorch"], taken) for form, taken in times.items()}
     fastest = max(gains, key=gains.__getitem__)
@@ -213,11 +194,6 @@ def line(layer: Layer, memory_format: str, times: Times) -> str:
     cells += [f"{gains[form]:9.2f}{'*' if fastest == form else ' '}" for form in FORMS]
     name = f"{layer} (held out)" if layer.held_out else str(layer)
     return f"{name:72}{memory_format:15}{''.join(cells)}"
-
-
-def gain(times: list[float], others: list[float]) -> float:
-    """How many times faster the others are, round by round: what slows the machine for a while slows both."""
-    return median(time / other for time, other in zip(times, others, strict=False))
 
 
 def summary(results: dict[Layer, dict[str, Times]]) -> str:

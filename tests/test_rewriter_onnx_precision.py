@@ -5,8 +5,8 @@ import onnx_ir as ir
 import pytest
 from onnx_models import Maker, assert_all_forms_equal, model, noise, operators, target
 
+from subpixel.measure.difference import relative
 from subpixel.rewriter import rewrite
-from subpixel.rewriter.comparison import relative
 
 
 def decoder(dtype: ir.DataType) -> ir.Model:

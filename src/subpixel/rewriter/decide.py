@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any, Literal, Protocol, TypeVar
 
 from subpixel.files import replacing
+from subpixel.measure.race import Run, gain, race
 from subpixel.rewriter.layers import (
     Chain,
     Convolution,
@@ -22,7 +23,6 @@ from subpixel.rewriter.layers import (
 )
 from subpixel.rewriter.report import Record, Report
 from subpixel.rewriter.sites import Site
-from subpixel.rewriter.timing import Run, Times, gain, race
 
 Keep = Literal["faster", "all"]
 KEPT = "kept"
@@ -34,6 +34,7 @@ EXACT = 1e-10  # largest difference in float64, relative to the largest output
 
 Progress = Callable[[int, int, str], object]
 ModelT = TypeVar("ModelT")
+Times = dict[str, list[float]]  # seconds by the name of a run, round by round
 Choices = Mapping[Site[Any], str]  # the form by site; a site that is missing is kept
 
 

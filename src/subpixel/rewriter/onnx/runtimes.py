@@ -13,7 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from subpixel.extras import needing
-from subpixel.rewriter.machine import processor
+from subpixel.measure.machine import processor
 from subpixel.rewriter.onnx.files import fits_a_message, save_model
 
 Feeds = Mapping[str, NDArray[Any]]

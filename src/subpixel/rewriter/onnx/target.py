@@ -8,7 +8,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from subpixel.rewriter.comparison import relative
+from subpixel.measure.difference import relative
+from subpixel.measure.race import Run
 from subpixel.rewriter.decide import KEPT, Choices
 from subpixel.rewriter.layers import (
     Chain,
@@ -30,7 +31,6 @@ from subpixel.rewriter.onnx.surgery import install, timed
 from subpixel.rewriter.proof import largest_difference
 from subpixel.rewriter.reference import compute
 from subpixel.rewriter.sites import Site, find
-from subpixel.rewriter.timing import Run
 
 BOUNDS = {
     ir.DataType.FLOAT: 1e-4,

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
-from subpixel.rewriter.comparison import relative
+from subpixel.measure.difference import relative
 
 
-def called(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], seed: int) -> Any:
+def run_model(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], seed: int) -> Any:
     """What a model gives, the same random numbers and the same inputs each time: it may write to them."""
     args, kwargs = copied((args, dict(kwargs)))
     with torch.random.fork_rng(range(torch.cuda.device_count())):

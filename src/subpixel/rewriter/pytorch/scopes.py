@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from subpixel.rewriter.layers import Opaque
-from subpixel.rewriter.pytorch.comparison import called, copied, difference
+from subpixel.rewriter.pytorch.comparison import copied, difference, run_model
 from subpixel.rewriter.pytorch.graph import TracedGraph
 from subpixel.rewriter.pytorch.operators import UP_SAMPLERS, own_kind
 from subpixel.rewriter.pytorch.trace import Tracer, Values, asks_for_classes, own_forward, require
@@ -147,11 +147,12 @@ def _traced(model: nn.Module, name: str, call: Arguments, in_many_ways: bool) ->
     """The graph of a module's forward; where Python hides it, one that says why."""
     owner, tracer = model.get_submodule(name), Tracer(*copied(call))
     try:
-        graph = called(partial(tracer.trace, owner), (), {}, seed=0)
+        graph = run_model(partial(tracer.trace, owner), (), {}, seed=0)
         if in_many_ways and any(node.target is require for node in graph.nodes):
             raise TypeError("Python branches in it, and it is called in several ways")
         *_, output = graph.nodes
-        if difference(*map(_tensors, (tracer.values[output], called(owner.forward, *call, seed=0)))) > SAME:
+        expected = run_model(owner.forward, *call, seed=0)
+        if difference(*map(_tensors, (tracer.values[output], expected))) > SAME:
             raise TypeError("its graph computes something else")
         return TracedGraph(owner, graph, tracer.values, name)
     except Exception as error:  # noqa: BLE001 (whatever the forward of a stranger raises)

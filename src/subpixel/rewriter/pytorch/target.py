@@ -15,6 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from subpixel.functional import CHANNELS_LAST, memory_format
+from subpixel.measure.machine import processor
+from subpixel.measure.race import Run
 from subpixel.rewriter.decide import (
     KEPT,
     ORIGINAL,
@@ -26,9 +28,8 @@ from subpixel.rewriter.decide import (
     decide,
 )
 from subpixel.rewriter.layers import Chain, Pointwise, Resize, Shape, converted, signature
-from subpixel.rewriter.machine import processor
 from subpixel.rewriter.proof import largest_difference
-from subpixel.rewriter.pytorch.comparison import called, copied, difference
+from subpixel.rewriter.pytorch.comparison import copied, difference, run_model
 from subpixel.rewriter.pytorch.graph import TracedGraph, data_input
 from subpixel.rewriter.pytorch.lower import lower
 from subpixel.rewriter.pytorch.operators import own_kind
@@ -38,7 +39,6 @@ from subpixel.rewriter.pytorch.surgery import Replacement, fragment, install, re
 from subpixel.rewriter.pytorch.trace import OtherBranchError, Values, autocast, computes_weight
 from subpixel.rewriter.report import Report
 from subpixel.rewriter.sites import Site, find
-from subpixel.rewriter.timing import Run
 
 Search = Callable[[nn.Module, tuple[Any, ...], Mapping[str, Any]], list[TracedGraph]]
 BOUNDS = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
@@ -209,7 +209,7 @@ class ModuleTarget:
 
     def _difference(self, model: nn.Module, args: Any, kwargs: Any) -> float:
         """From the original; what rounding may turn over is left to the proof in float64."""
-        result, expected = (called(m, args, kwargs, self.seed) for m in (model, self.model))
+        result, expected = (run_model(m, args, kwargs, self.seed) for m in (model, self.model))
         return difference(result, expected, ignore_integers=self.bound != BOUNDS[torch.float64])
 
     def whole(self, model: nn.Module | None) -> Run:
@@ -251,7 +251,7 @@ class ModuleTarget:
         args, kwargs = tree_map(_doubled, (self.args, self.kwargs))
         with _DoubleOnly() as seen:  # type: ignore[no-untyped-call]
             try:
-                expected = called(model, args, kwargs, self.seed)
+                expected = run_model(model, args, kwargs, self.seed)
             except RuntimeError:  # it mixes precisions
                 return None
         if not seen.double_only:
@@ -261,7 +261,7 @@ class ModuleTarget:
             return None  # Python branches on the precision
         pairs = zip(self.sites(), target.sites(), strict=True)
         same = {theirs: choices[ours] for ours, theirs in pairs if ours in choices}
-        return difference(called(target.rewritten(same), args, kwargs, self.seed), expected)
+        return difference(run_model(target.rewritten(same), args, kwargs, self.seed), expected)
 
 
 class _DoubleOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -1,11 +1,11 @@
 """Races against a clock that only the runners move."""
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from subpixel.rewriter import timing
-from subpixel.rewriter.timing import HOPELESS, ROUNDS, SAMPLE, gain, race, separated
+from subpixel.measure.race import HOPELESS, ROUNDS, SAMPLE, gain, race, separated
 
 
 class Clock:
@@ -25,7 +25,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock.now)
     return clock
 
 
@@ -75,6 +75,13 @@ def test_the_hopeless_is_timed_no_further(clock: Clock) -> None:
     times = race(runs, 100, seed=0)
     assert len(times["hopeless"]) == 1
     assert len(times["original"]) == len(times["fast"]) >= ROUNDS
+
+
+def test_what_is_always_wanted_is_timed_to_the_end(clock: Clock) -> None:
+    """As a benchmark wants that shows the slow beside the fast."""
+    runs = {name: clock.run(name, steady(seconds)) for name, seconds in (("a", 1.0), ("b", 9.0), ("c", 9.0))}
+    times = race(runs, 0, seed=0, always=["b"])
+    assert {name: len(taken) for name, taken in times.items()} == {"a": ROUNDS, "b": ROUNDS, "c": 1}
 
 
 def test_the_quick_is_repeated(clock: Clock) -> None:

@@ -7,15 +7,16 @@ from numpy.typing import NDArray
 
 
 def relative(result: NDArray[Any], expected: NDArray[Any], *, ignore_integers: bool = False) -> float:
-    """Give the largest difference, relative to the largest value.
+    """Return the largest absolute difference, divided by the largest absolute value expected.
 
     Args:
-        result: of any type, complex too.
-        expected: what it must be.
-        ignore_integers: whether integers count as equal: an argmax, for example, may change with rounding.
+        result: an array of any type, also complex.
+        expected: what the result must be.
+        ignore_integers: whether integers count as equal. Some are choices, for example an argmax, and
+            rounding may turn a choice over.
 
     Returns:
-        Infinity where shapes differ, or where only one is infinite or no number.
+        The difference; infinity where the shapes differ, or where only one array is infinite or not a number.
 
     Example:
         >>> relative(np.array([1.0, 2.5]), np.array([1.0, 2.0]))
@@ -29,6 +30,7 @@ def relative(result: NDArray[Any], expected: NDArray[Any], *, ignore_integers: b
     finite = np.isfinite(expected)
     if not np.array_equal(result[~finite], expected[~finite], equal_nan=True):
         return float("inf")
+    # Where all that is expected is zero, the smallest normal number: any difference is then a large one.
     largest = np.abs(expected[finite]).max(initial=np.finfo(np.float64).tiny)
     error = np.abs(result[finite] - expected[finite]).max(initial=0) / largest
     return float(np.nan_to_num(error, nan=np.inf, posinf=np.inf))

@@ -1,11 +1,11 @@
-"""What figures were measured on."""
+"""The machine on which figures were measured."""
 
 import platform
 from pathlib import Path
 
 
 def processor() -> str:
-    """The processor's name.
+    """Return the processor's name.
 
     Example:
         >>> isinstance(processor(), str)
