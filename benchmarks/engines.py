@@ -20,7 +20,6 @@ from statistics import median
 
 import cv2
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -29,6 +28,7 @@ import subpixel
 from subpixel.engines import create
 from subpixel.measure.machine import processor
 from subpixel.network import LRNetwork, bicubic
+from subpixel.without_telemetry.onnxruntime import onnxruntime
 
 Planes = NDArray[np.float32]
 Contestant = Callable[[Planes], Planes]

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 from numpy.typing import NDArray
 from onnx_ir.tape import Tape
 
 from subpixel.rewriter.onnx.runtimes import find_runtime
 from subpixel.rewriter.onnx.target import OnnxTarget
+from subpixel.without_telemetry.onnxruntime import onnxruntime
 
 RUNTIME = find_runtime("onnxruntime")
 Feeds = dict[str, NDArray[Any]]

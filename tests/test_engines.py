@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import openvino
 import pytest
 import torch
 from networks import evaluate, random_network
@@ -14,6 +13,7 @@ from skimage import data
 from subpixel import engines
 from subpixel.engines import Engine, create
 from subpixel.network import LRConvolution, LRNetwork, bicubic, load
+from subpixel.without_telemetry.openvino import openvino
 
 NAMES = ("openvino", "onnxruntime", "torch")
 NETWORKS = {
@@ -171,7 +171,8 @@ def no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 def fail(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Make an engine fail as one does whose package is not there."""
     monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delitem(sys.modules, f"subpixel.engines.{name}", raising=False)
+    for part in ("engines", "without_telemetry"):
+        monkeypatch.delitem(sys.modules, f"subpixel.{part}.{name}", raising=False)
 
 
 @pytest.mark.usefixtures("no_cuda")

@@ -3,13 +3,13 @@
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor
 
 from subpixel import nn
 from subpixel.functional import ForwardForm
+from subpixel.without_telemetry.onnxruntime import onnxruntime
 
 FORMS: tuple[ForwardForm, ...] = ("auto", "aligned", "compact", "split")
 LAYERS: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +21,7 @@ from onnx_models import (
 
 from subpixel.rewriter import rewrite
 from subpixel.rewriter.onnx import target as target_module
+from subpixel.without_telemetry.onnxruntime import onnxruntime
 
 Draw = st.DrawFn
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 from numpy.typing import NDArray
 from onnx_ir.tape import Tape
 
 from subpixel.engines import Name, Precision
 from subpixel.network import LRConvolution, LRNetwork
+from subpixel.without_telemetry.onnxruntime import onnxruntime
 
 _IR_VERSION, _OPSET = 10, 18
 

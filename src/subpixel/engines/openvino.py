@@ -3,13 +3,13 @@
 from typing import Any
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
-from openvino import opset8 as ops
 
 from subpixel.engines import Name, Precision
 from subpixel.kernels import lr_to_transposed
 from subpixel.network import LRConvolution, LRNetwork
+from subpixel.without_telemetry.openvino import openvino
+from subpixel.without_telemetry.openvino import opset8 as ops
 
 
 class OpenVINO:

@@ -75,7 +75,7 @@ def _explaining(runtime: Runtime) -> Iterator[None]:
 
 
 def _onnxruntime() -> Runtime:
-    import onnxruntime  # noqa: PLC0415 (either runtime may be missing)
+    from subpixel.without_telemetry.onnxruntime import onnxruntime  # noqa: PLC0415 (either may be missing)
 
     def compile_model(model: bytes | Path) -> Session:
         options = onnxruntime.SessionOptions()
@@ -87,7 +87,7 @@ def _onnxruntime() -> Runtime:
 
 
 def _openvino() -> Runtime:
-    import openvino  # noqa: PLC0415
+    from subpixel.without_telemetry.openvino import openvino  # noqa: PLC0415
 
     core = openvino.Core()
     # Its default on some processors is bfloat16, which would hide what a rewrite changes.
