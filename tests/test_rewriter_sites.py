@@ -164,5 +164,5 @@ def test_what_is_no_row(graph: Names, expected: list[tuple[str, str]]) -> None:
 
 def test_a_site_is_itself_alone() -> None:
     """Sites are keys: equal values are other places."""
-    first, second = (Site("a", ("a",), (UP,), "up", None) for _ in range(2))
+    first, second = (Site("a", ("a",), ((UP,),), "up", None) for _ in range(2))
     assert first != second

@@ -68,7 +68,7 @@ class Site(Generic[NodeT]):
     Attributes:
         path: its name in the report.
         nodes: the first one reads the input of the site, the last one gives its output.
-        chain: what they compute.
+        layers: what each of them computes.
         was: the name of the rule, or of the up-sampler where there is none.
         rule: the one that fits, or None.
         reason: why it must be kept, or None.
@@ -78,12 +78,17 @@ class Site(Generic[NodeT]):
 
     path: str
     nodes: tuple[NodeT, ...]
-    chain: Chain
+    layers: tuple[Chain, ...]
     was: str
     rule: Rule | None
     reason: str | None = None
     forms: dict[str, Chain] = field(default_factory=dict)
     kept: int = 0
+
+    @property
+    def chain(self) -> Chain:
+        """What all nodes compute, one after another."""
+        return tuple(layer for chain in self.layers for layer in chain)
 
 
 def find(graph: Graph[NodeT]) -> list[Site[NodeT]]:
@@ -130,12 +135,13 @@ def _rows(graph: Graph[NodeT], rule: Rule) -> Iterator[tuple[NodeT, ...]]:
 
 
 def _site(graph: Graph[NodeT], rule: Rule, row: tuple[NodeT, ...]) -> Site[NodeT]:
+    layers = tuple(map(graph.layers, row))
     chain = _chain(graph, row)
     kept = max((i + 1 for i, node in enumerate(row[:-1]) if graph.shared(node)), default=0)
     path = graph.path(_namesake(graph, row))
     if reason := rule.check(chain):
-        return Site(path, row, chain, rule.name, rule, reason)
-    return Site(path, row, chain, rule.name, rule, None, rule.rewrite(chain), kept)
+        return Site(path, row, layers, rule.name, rule, reason)
+    return Site(path, row, layers, rule.name, rule, None, rule.rewrite(chain), kept)
 
 
 def _unmatched(graph: Graph[NodeT], node: NodeT) -> Site[NodeT]:
@@ -143,7 +149,7 @@ def _unmatched(graph: Graph[NodeT], node: NodeT) -> Site[NodeT]:
     opaque = next((layer.reason for layer in chain if isinstance(layer, Opaque)), None)
     layer = next(layer for layer in chain if isinstance(layer, UP_SAMPLERS))
     was = NAMES.get(type(layer), "up-sampler")
-    return Site(graph.path(node), (node,), chain, was, None, opaque or "no convolution to fuse it with")
+    return Site(graph.path(node), (node,), (chain,), was, None, opaque or "no convolution to fuse it with")
 
 
 def _namesake(graph: Graph[NodeT], row: tuple[NodeT, ...]) -> NodeT:

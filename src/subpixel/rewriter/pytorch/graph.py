@@ -1,27 +1,58 @@
-"""A traced forward, or an exported program, as the search sees it."""
+"""A recorded forward, or an exported program, as the search sees it."""
 
 import operator
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 
 from subpixel.rewriter.layers import Chain, Opaque, Pointwise
 from subpixel.rewriter.pytorch.insertion import canvas, zero_insertions
-from subpixel.rewriter.pytorch.operators import POINTWISE_NAMES, READERS, UP_SAMPLERS, called, read_module
-from subpixel.rewriter.pytorch.trace import Values
-from subpixel.rewriter.sites import Site
+from subpixel.rewriter.pytorch.operators import (
+    POINTWISE_NAMES,
+    READERS,
+    UP_SAMPLERS,
+    function_of,
+    read_module,
+)
+from subpixel.rewriter.sites import Site, find
+
+Value = Any
 
 
-class TracedGraph:
-    """The `Graph` of a forward, for the search.
+class Values(dict[fx.Node, Value]):
+    """What each node gives in the example."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._versions: dict[fx.Node, int] = {}
+
+    def __setitem__(self, node: fx.Node, value: Value) -> None:
+        super().__setitem__(node, value)
+        self._versions[node] = _version(value)
+
+    def changed_in_place(self) -> set[fx.Node]:
+        """The nodes whose tensor something has written to since, through a view of it for one."""
+        return {node for node, value in self.items() if _version(value) != self._versions[node]}
+
+
+def _version(value: Value) -> int:
+    """PyTorch's count of what was written to a tensor's memory."""
+    tracked = isinstance(value, torch.Tensor) and not value.is_inference()
+    return value._version if tracked else 0  # noqa: SLF001 (there is no public way)
+
+
+class Scope:
+    """One forward of a model, or one call of a module, as the search sees it (see `sites.Graph`).
 
     Args:
         owner: the module whose forward it is.
-        graph: its nodes.
-        values: what each gives in the example.
         prefix: the owner's name in the model.
+        graph: the nodes of the forward; none where it could not be recorded.
+        values: what each node gives in the example.
         alone: whether it is a call of one module rather than the owner's forward.
+        reason: why the forward could not be recorded, or None.
 
     Attributes:
         used_elsewhere: names in the model of modules that another forward calls, or whose weights it reads.
@@ -30,17 +61,26 @@ class TracedGraph:
     def __init__(
         self,
         owner: nn.Module,
+        prefix: str,
         graph: fx.Graph,
         values: Values,
-        prefix: str,
         *,
         alone: bool = False,
+        reason: str | None = None,
     ) -> None:
-        self.owner, self.graph, self.values, self.prefix, self.alone = owner, graph, values, prefix, alone
-        self._changed = values.changed_in_place()
+        self.owner, self.prefix, self.graph, self.values = owner, prefix, graph, values
+        self.alone, self.reason = alone, reason
         self.used_elsewhere: set[str] = set()
+        self._changed = values.changed_in_place()
         self._layers: dict[fx.Node, Chain] = dict(zero_insertions(graph, values))
         self._constant: dict[fx.Node, bool] = {}
+
+    def sites(self) -> list[Site[fx.Node]]:
+        """Return the up-samplers of the forward; one that stays for a forward that could not be recorded."""
+        if self.reason is None:
+            return find(self)
+        path = self.prefix or type(self.owner).__name__
+        return [Site(path, (), (), "up-sampler", None, self.reason)]
 
     def nodes(self) -> Iterable[fx.Node]:
         """See `Graph`."""
@@ -90,7 +130,7 @@ class TracedGraph:
             return ()
         if node.op == "call_module":
             return read_module(self.owner.get_submodule(str(node.target)), x, node)
-        name, named = called(node)
+        name, named = function_of(node)
         arguments = {key: self._fixed(value) for key, value in named.items() if value is not source}
         if name in READERS:
             if any(_at_run_time(value) for value in arguments.values()):

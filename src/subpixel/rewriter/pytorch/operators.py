@@ -24,12 +24,12 @@ from subpixel.rewriter.layers import (
     Shuffle,
     Transposed,
 )
-from subpixel.rewriter.pytorch.trace import has_hooks, own_forward
+from subpixel.rewriter.pytorch.modules import has_hooks, own_forward
 
 Arguments = dict[str, Any]
 
 
-def called(node: fx.Node) -> tuple[str, Arguments]:
+def function_of(node: fx.Node) -> tuple[str, Arguments]:
     """The name of a function without its overload, and its arguments by name."""
     target: Any = node.target
     if node.op == "call_method":
@@ -119,7 +119,7 @@ def _resize_module(module: Any, x: Tensor, node: fx.Node) -> Chain:
 
 def _upsample(arguments: Arguments, x: Tensor, node: fx.Node) -> Chain:
     """One of aten's operators: the mode is in the name."""
-    name = called(node)[0]
+    name = function_of(node)[0]
     mode = next(mode for mode in ("nearest", "linear", "cubic") if mode in name)
     options = {"size": arguments.get("output_size"), "scale_factor": arguments.get("scale_factors")}
     return _resize({"mode": mode, "antialias": name.endswith("_aa"), **options, **arguments}, x, node)

@@ -9,8 +9,9 @@ import torch
 from torch import fx, nn
 
 from subpixel.rewriter.layers import Pointwise
-from subpixel.rewriter.pytorch.graph import TracedGraph, data_input, in_place
-from subpixel.rewriter.pytorch.trace import asks_for_classes, require
+from subpixel.rewriter.pytorch.graph import Scope, data_input, in_place
+from subpixel.rewriter.pytorch.guards import require
+from subpixel.rewriter.pytorch.modules import asks_for_classes
 from subpixel.rewriter.sites import Site
 
 
@@ -22,7 +23,7 @@ class Replacement(NamedTuple):
     after: tuple[fx.Node, ...]
 
 
-def fragment(scope: TracedGraph, nodes: Sequence[fx.Node]) -> fx.GraphModule:
+def fragment(scope: Scope, nodes: Sequence[fx.Node]) -> fx.GraphModule:
     """A row of nodes as a module of the row's data input."""
     graph, source = fx.Graph(), data_input(nodes[0])
     assert source is not None
@@ -33,14 +34,14 @@ def fragment(scope: TracedGraph, nodes: Sequence[fx.Node]) -> fx.GraphModule:
     return _module(scope, graph)
 
 
-def replaced(scope: TracedGraph, replacement: Replacement) -> fx.GraphModule:
+def replaced(scope: Scope, replacement: Replacement) -> fx.GraphModule:
     """What a site becomes, as a module of the site's input."""
     graph = fx.Graph()
     graph.output(_insert(graph, graph.placeholder("x"), "rewritten", scope, replacement))
     return _module(scope, graph, rewritten=replacement.module)
 
 
-def install(model: nn.Module, scope: TracedGraph, replacements: dict[Site[Any], Replacement]) -> None:
+def install(model: nn.Module, scope: Scope, replacements: dict[Site[Any], Replacement]) -> None:
     """Put the replacements of a scope into a copy of the model that it was traced in.
 
     Where modules make way for modules their children are exchanged; else the owner gets a forward of its own.
@@ -48,8 +49,9 @@ def install(model: nn.Module, scope: TracedGraph, replacements: dict[Site[Any], 
     owner = model.get_submodule(scope.prefix)
     if all(_of_modules(model, scope, site) for site in replacements):
         for site, replacement in replacements.items():
+            pointwise = _pointwise(site)
             for node in site.nodes:
-                if not _pointwise(scope, node) and node.target != scope.name(site):
+                if node not in pointwise and node.target != scope.name(site):
                     _exchange(owner, str(node.target), nn.Identity())
             _exchange(owner, scope.name(site), _with_weights(scope, site, replacement.module))
         return
@@ -95,7 +97,7 @@ def _free_name(owner: nn.Module, name: str) -> str:
     )
 
 
-def _insert(graph: fx.Graph, x: fx.Node, name: str, scope: TracedGraph, replacement: Replacement) -> fx.Node:
+def _insert(graph: fx.Graph, x: fx.Node, name: str, scope: Scope, replacement: Replacement) -> fx.Node:
     """Record a replacement behind x."""
     if any(in_place(node, scope.owner) for node in replacement.before):
         x = graph.call_function(torch.clone, (x,))  # it would change what others read
@@ -122,7 +124,7 @@ def _copy(node: fx.Node, graph: fx.Graph, copies: dict[fx.Node, fx.Node]) -> fx.
     return copies[node]
 
 
-def _module(scope: TracedGraph, graph: fx.Graph, **more: nn.Module) -> fx.GraphModule:
+def _module(scope: Scope, graph: fx.Graph, **more: nn.Module) -> fx.GraphModule:
     attributes: dict[str, Any] = dict(more)
     for node in graph.nodes:
         if node.op in ("call_module", "get_attr") and node.target not in more:
@@ -138,7 +140,7 @@ def _prepares(node: fx.Node) -> bool:
     )
 
 
-def _of_modules(model: nn.Module, scope: TracedGraph, site: Site[Any]) -> bool:
+def _of_modules(model: nn.Module, scope: Scope, site: Site[Any]) -> bool:
     """Whether a site is made of modules that nothing else calls or changes."""
     if site.kept or any(node.op != "call_module" for node in site.nodes):
         return False
@@ -161,8 +163,9 @@ def _of_modules(model: nn.Module, scope: TracedGraph, site: Site[Any]) -> bool:
     )
 
 
-def _pointwise(scope: TracedGraph, node: fx.Node) -> bool:
-    return all(isinstance(layer, Pointwise) for layer in scope.layers(node))
+def _pointwise(site: Site[Any]) -> set[fx.Node]:
+    pairs = zip(site.nodes, site.layers, strict=True)
+    return {node for node, layers in pairs if all(isinstance(layer, Pointwise) for layer in layers)}
 
 
 def _exchange(owner: nn.Module, path: str, module: nn.Module) -> None:
@@ -174,7 +177,7 @@ def _exchange(owner: nn.Module, path: str, module: nn.Module) -> None:
     setattr(owner.get_submodule(parent), name, module)
 
 
-def _with_weights(scope: TracedGraph, site: Site[Any], module: nn.Module) -> nn.Module:
+def _with_weights(scope: Scope, site: Site[Any], module: nn.Module) -> nn.Module:
     """A module with the old weights at their names, if others look at them."""
     name = scope.name(site)
     if scope.full_name(name) not in scope.used_elsewhere:
@@ -185,7 +188,7 @@ def _with_weights(scope: TracedGraph, site: Site[Any], module: nn.Module) -> nn.
     return row
 
 
-def _drop_unused(model: nn.Module, owner: nn.Module, scope: TracedGraph, graph: fx.Graph) -> None:
+def _drop_unused(model: nn.Module, owner: nn.Module, scope: Scope, graph: fx.Graph) -> None:
     """Empty the modules that the old forward called and the new one does not; their places stay."""
     before, after = ({n.target for n in g.nodes if n.op == "call_module"} for g in (scope.graph, graph))
     names = [id(module) for _, module in model.named_modules(remove_duplicate=False)]

@@ -30,17 +30,17 @@ from subpixel.rewriter.decide import (
 from subpixel.rewriter.layers import Chain, Pointwise, Resize, Shape, converted, signature
 from subpixel.rewriter.proof import largest_difference
 from subpixel.rewriter.pytorch.comparison import copied, difference, run_model
-from subpixel.rewriter.pytorch.graph import TracedGraph, data_input
+from subpixel.rewriter.pytorch.graph import Scope, Values, data_input
+from subpixel.rewriter.pytorch.guards import OtherBranchError
 from subpixel.rewriter.pytorch.lower import lower
+from subpixel.rewriter.pytorch.modules import computes_weight
 from subpixel.rewriter.pytorch.operators import own_kind
-from subpixel.rewriter.pytorch.program import exported, unlifted, whole_graph
-from subpixel.rewriter.pytorch.scopes import scopes
+from subpixel.rewriter.pytorch.recording import as_module, autocast, export_like, record, record_program
 from subpixel.rewriter.pytorch.surgery import Replacement, fragment, install, replaced
-from subpixel.rewriter.pytorch.trace import OtherBranchError, Values, autocast, computes_weight
 from subpixel.rewriter.report import Report
-from subpixel.rewriter.sites import Site, find
+from subpixel.rewriter.sites import Site
 
-Search = Callable[[nn.Module, tuple[Any, ...], Mapping[str, Any]], list[TracedGraph]]
+Search = Callable[[nn.Module, tuple[Any, ...], Mapping[str, Any]], list[Scope]]
 BOUNDS = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 NO_OTHER_SIZE = "the whole model takes no other size than the example's; each site was proven at more"
 FORMATS = {torch.contiguous_format: "contiguous"} | dict.fromkeys(CHANNELS_LAST.values(), "channels last")
@@ -85,16 +85,18 @@ def _rewrite_program(
     own = None if example_inputs is not None else program.example_inputs
     with torch.no_grad():
         args, kwargs = copied(own or _arguments(example_inputs))
-        target: Target[nn.Module] = ModuleTarget(unlifted(program), args, kwargs, settings.seed, whole_graph)
+        target: Target[nn.Module] = ModuleTarget(
+            as_module(program), args, kwargs, settings.seed, record_program
+        )
         found = decide(target, settings, cache)
         rewritten, report = found
-        return (program if rewritten is None else exported(program, rewritten, args, kwargs)), report
+        return (program if rewritten is None else export_like(program, rewritten, args, kwargs)), report
 
 
 class Located(NamedTuple):
     """Where a site is, and what goes in and out in the example."""
 
-    scope: TracedGraph
+    scope: Scope
     given: Tensor
     result: Tensor
 
@@ -108,13 +110,13 @@ class ModuleTarget:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         seed: int,
-        search: Search = scopes,
+        search: Search = record,
     ) -> None:
         self.model, self.seed, self._search = model, seed, search
         self.args, self.kwargs = args, kwargs
         self._located: dict[Site[Any], Located] = {}
         for scope in search(model, *copied((args, kwargs))):
-            for site in find(scope):
+            for site in scope.sites():
                 self._located[site] = _located(scope, site)
             scope.values = Values()  # activations of the whole forward
         tensors = [*model.parameters(), *model.buffers(), *tree_leaves((args, dict(kwargs)))]
@@ -188,7 +190,7 @@ class ModuleTarget:
     def rewritten(self, choices: Choices) -> nn.Module:
         """See `Target`."""
         model = _copied(self.model)
-        by_scope: dict[TracedGraph, list[Site[Any]]] = {}
+        by_scope: dict[Scope, list[Site[Any]]] = {}
         for site in choices:
             by_scope.setdefault(self._located[site].scope, []).append(site)
         for scope, changed in by_scope.items():
@@ -330,11 +332,11 @@ def _copied(model: nn.Module) -> nn.Module:
         return copy.deepcopy(model)
 
 
-def _located(scope: TracedGraph, site: Site[Any]) -> Located:
-    source = data_input(site.nodes[0])
+def _located(scope: Scope, site: Site[Any]) -> Located:
     nothing = torch.empty(0)
+    source = data_input(site.nodes[0]) if site.nodes else None
     given = nothing if source is None else scope.values.get(source, nothing)
-    return Located(scope, given, scope.values.get(site.nodes[-1], nothing))
+    return Located(scope, given, scope.values.get(site.nodes[-1], nothing) if site.nodes else nothing)
 
 
 def _other_format(x: Tensor) -> torch.memory_format:

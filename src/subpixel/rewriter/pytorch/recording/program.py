@@ -9,11 +9,10 @@ from torch import fx, nn
 from torch.export import Dim, ExportedProgram
 from torch.utils._pytree import tree_unflatten
 
-from subpixel.rewriter.pytorch.graph import TracedGraph
-from subpixel.rewriter.pytorch.trace import Values
+from subpixel.rewriter.pytorch.graph import Scope, Values
 
 
-def unlifted(program: ExportedProgram) -> nn.Module:
+def as_module(program: ExportedProgram) -> nn.Module:
     """The program as a module; sizes are checked by the program that is made of it in the end."""
     options = (
         {"check_guards": False} if "check_guards" in inspect.signature(program.module).parameters else {}
@@ -21,7 +20,7 @@ def unlifted(program: ExportedProgram) -> nn.Module:
     return program.module(**options)
 
 
-def whole_graph(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[TracedGraph]:
+def record_program(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Scope]:
     """The one graph of a program, with the values of the example."""
     assert isinstance(model, fx.GraphModule)
     values = Values()
@@ -32,10 +31,10 @@ def whole_graph(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, An
             return values[n]
 
     Witness(model).run(*args, *kwargs.values())
-    return [TracedGraph(model, model.graph, values, "")]
+    return [Scope(model, "", model.graph, values)]
 
 
-def exported(
+def export_like(
     program: ExportedProgram, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> ExportedProgram:
     """The module as a program whose sizes are as free as those of the program that it comes from."""
@@ -52,7 +51,7 @@ def _dynamic_shapes(program: ExportedProgram, kwargs: Mapping[str, Any]) -> Any:
     by_position, by_name = tree_unflatten(specs, program.call_spec.in_spec)
     if not kwargs:
         return by_position
-    names = list(inspect.signature(unlifted(program).forward).parameters)
+    names = list(inspect.signature(as_module(program).forward).parameters)
     return dict(zip(names, by_position, strict=False)) | by_name
 
 

@@ -13,49 +13,14 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.fx.node import has_side_effect, map_aggregate
-from torch.nn.utils.weight_norm import WeightNorm
+from torch.fx.node import map_aggregate
 from torch.utils._pytree import tree_leaves, tree_map
 
-Value = Any
+from subpixel.rewriter.pytorch.graph import Value, Values
+from subpixel.rewriter.pytorch.guards import require
+from subpixel.rewriter.pytorch.modules import has_hooks, is_row, own_forward
+
 PLAIN = (type(None), bool, str)  # what Python compares by identity or branches on is recorded as it is
-
-
-class OtherBranchError(RuntimeError):
-    """A call for which a rewritten forward has no code."""
-
-
-@has_side_effect
-def require(value: object, expected: object, where: str) -> None:
-    """The guard in a rewritten forward: `value` must be what it was in the example."""
-    if value != expected:
-        got = type(value).__name__ if isinstance(value, torch.Tensor) else repr(value)
-        raise OtherBranchError(
-            f"a rewritten {where} must be called as with the example inputs, where a value that it branches "
-            f"on was {expected!r}; got {got}. Rewrite the model with example inputs of this kind."
-        )
-
-
-class Values(dict[fx.Node, Value]):
-    """What each node gives in the example."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._versions: dict[fx.Node, int] = {}
-
-    def __setitem__(self, node: fx.Node, value: Value) -> None:
-        super().__setitem__(node, value)
-        self._versions[node] = _version(value)
-
-    def changed_in_place(self) -> set[fx.Node]:
-        """The nodes whose tensor something has written to since, through a view of it for one."""
-        return {node for node, value in self.items() if _version(value) != self._versions[node]}
-
-
-def _version(value: Value) -> int:
-    """PyTorch's count of what was written to a tensor's memory."""
-    tracked = isinstance(value, torch.Tensor) and not value.is_inference()
-    return value._version if tracked else 0  # noqa: SLF001 (there is no public way)
 
 
 class Witness(fx.Proxy):
@@ -164,7 +129,7 @@ class Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
         """All children are leaves, but rows of modules."""
-        return own_forward(m) is not nn.Sequential.forward or has_hooks(m)
+        return not is_row(m) or has_hooks(m)
 
     def create_node(
         self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **named: Any
@@ -263,26 +228,3 @@ def _restored(module: nn.Module, before: Mapping[str, Value]) -> list[str]:
 
 def _leaves(attributes: Mapping[str, Value], name: str) -> list[int]:
     return [id(leaf) for leaf in tree_leaves(attributes[name])] if name in attributes else []
-
-
-def own_forward(module: nn.Module) -> Any:
-    """The forward of a module's class; None where the instance has another one."""
-    return None if "forward" in vars(module) else type(module).forward
-
-
-def asks_for_classes(module: nn.Module) -> bool:
-    """Whether a forward may look at what its children are."""
-    code = getattr(inspect.unwrap(type(module).forward), "__code__", None)
-    return code is not None and not {"isinstance", "type"}.isdisjoint(code.co_names)
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Whether more runs than the forward when a module is called; a hook that computes its weight is none."""
-    before = list(vars(module)["_forward_pre_hooks"].values())
-    others = [vars(module)[name] for name in ("_forward_hooks", "_backward_hooks", "_backward_pre_hooks")]
-    return any(others) or not all(isinstance(hook, WeightNorm) for hook in before)
-
-
-def computes_weight(module: nn.Module) -> bool:
-    """Whether the old weight_norm computes the weight before each call."""
-    return any(isinstance(hook, WeightNorm) for hook in vars(module)["_forward_pre_hooks"].values())

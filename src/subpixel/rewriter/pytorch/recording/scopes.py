@@ -10,11 +10,12 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from subpixel.rewriter.layers import Opaque
 from subpixel.rewriter.pytorch.comparison import copied, difference, run_model
-from subpixel.rewriter.pytorch.graph import TracedGraph
+from subpixel.rewriter.pytorch.graph import Scope, Values
+from subpixel.rewriter.pytorch.guards import require
+from subpixel.rewriter.pytorch.modules import asks_for_classes, is_row
 from subpixel.rewriter.pytorch.operators import UP_SAMPLERS, own_kind
-from subpixel.rewriter.pytorch.trace import Tracer, Values, asks_for_classes, own_forward, require
+from subpixel.rewriter.pytorch.recording.tracer import Tracer
 from subpixel.rewriter.rules import strided
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -24,7 +25,7 @@ PAIRED = (nn.Upsample, nn.PixelShuffle)  # what makes a site together with its n
 ALONE = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, *PAIRED)
 
 
-def scopes(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[TracedGraph]:
+def scopes(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Scope]:
     """The graphs to search; each up-sampler that ran is in exactly one."""
     names = {module: name for name, module in model.named_modules()}
     callers, users = _callers(model, args, kwargs)
@@ -32,7 +33,7 @@ def scopes(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     alone = [name for module, name in names.items() if isinstance(module, ALONE) or _few_channels(module)]
     calls, ways = _calls(model, args, kwargs, {*owners, *alone})
     traced = [_traced(model, name, calls[name], len(ways[name]) > 1) for name in owners if name in calls]
-    inside = {name for scope in traced for name in _called(scope)}
+    inside = {name for scope in traced for name in _called_modules(scope)}
     found = traced + [
         _alone(model, name, calls[name]) for name in alone if name in calls and name not in inside
     ]
@@ -106,7 +107,7 @@ def _up_samples(function: Any, args: tuple[Any, ...]) -> bool:
 
 def _owner(model: nn.Module, name: str) -> str:
     """The module whose trace shows a caller's neighbours too: rows are part of what holds them."""
-    while name and own_forward(model.get_submodule(name)) is nn.Sequential.forward:
+    while name and is_row(model.get_submodule(name)):
         name = name.rpartition(".")[0]
         if isinstance(model.get_submodule(name), nn.ModuleList | nn.ModuleDict):
             name = name.rpartition(".")[0]
@@ -143,7 +144,7 @@ def _hooked(modules: Any, entered: Callable[..., None], left: Callable[..., None
         yield
 
 
-def _traced(model: nn.Module, name: str, call: Arguments, in_many_ways: bool) -> TracedGraph:
+def _traced(model: nn.Module, name: str, call: Arguments, in_many_ways: bool) -> Scope:
     """The graph of a module's forward; where Python hides it, one that says why."""
     owner, tracer = model.get_submodule(name), Tracer(*copied(call))
     try:
@@ -154,26 +155,13 @@ def _traced(model: nn.Module, name: str, call: Arguments, in_many_ways: bool) ->
         expected = run_model(owner.forward, *call, seed=0)
         if difference(*map(_tensors, (tracer.values[output], expected))) > SAME:
             raise TypeError("its graph computes something else")
-        return TracedGraph(owner, graph, tracer.values, name)
+        return Scope(owner, name, graph, tracer.values)
     except Exception as error:  # noqa: BLE001 (whatever the forward of a stranger raises)
         reason = f"the forward of {type(owner).__name__} cannot be traced, {type(error).__name__}: {error}"
-        return Untraced(owner, fx.Graph(), Values(), name, " ".join(reason.split()))
+        return Scope(owner, name, fx.Graph(), Values(), reason=" ".join(reason.split())[:200])
 
 
-class Untraced(TracedGraph):
-    """A forward that cannot be traced, as one node that is kept."""
-
-    def __init__(self, owner: nn.Module, graph: fx.Graph, values: Values, prefix: str, reason: str) -> None:
-        super().__init__(owner, graph, values, prefix)
-        node = graph.placeholder("resize")
-        self._layers[node] = (Opaque(reason[:200]),)
-
-    def path(self, node: fx.Node) -> str:  # noqa: ARG002
-        """The owner itself."""
-        return self.prefix or type(self.owner).__name__
-
-
-def _alone(model: nn.Module, name: str, call: Arguments) -> TracedGraph:
+def _alone(model: nn.Module, name: str, call: Arguments) -> Scope:
     """The graph of a module by itself, called by what is not traced."""
     graph, (args, kwargs) = fx.Graph(), call
     module = model.get_submodule(name)
@@ -181,10 +169,10 @@ def _alone(model: nn.Module, name: str, call: Arguments) -> TracedGraph:
     node = graph.call_module(name, (x, *args[1:]), kwargs)
     values = Values()
     values[x], values[node] = args[0] if args else kwargs.get("input"), module(*args, **kwargs)
-    return TracedGraph(model, graph, values, "", alone=True)
+    return Scope(model, "", graph, values, alone=True)
 
 
-def _called(scope: TracedGraph) -> Iterator[str]:
+def _called_modules(scope: Scope) -> Iterator[str]:
     for node in scope.graph.nodes:
         if node.op == "call_module":
             yield scope.full_name(node.target)
