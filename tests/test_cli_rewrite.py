@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -124,7 +125,7 @@ def test_rewriting_in_place(run: Run) -> None:
 
 def test_a_folder_that_cannot_be_written_to(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Is an error at once, not when all has been timed."""
-    monkeypatch.setattr(cli.os, "access", lambda _path, mode: mode != cli.os.W_OK)
+    monkeypatch.setattr(os, "access", lambda _path, mode: mode != os.W_OK)
     status, out, (error,) = run("nothing.onnx", "--json", "report.json")
     assert (status, out, new_files()) == (2, "", [])
     assert "--json: it must be a file in a folder that can be written to; got report.json." in error

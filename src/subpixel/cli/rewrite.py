@@ -1,0 +1,92 @@
+"""`subpixel rewrite`: make an ONNX model that up-samples faster."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from subpixel.cli.errors import as_option_error, interruptible
+from subpixel.cli.options import Debug, Verbose
+from subpixel.cli.show import bar_progress
+
+
+def rewrite(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An ONNX file of opset 11 or newer.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="OUT.onnx", help="Else MODEL-rewritten.onnx beside it."),
+    ] = None,
+    *,
+    runtime: Annotated[
+        Literal["onnxruntime", "openvino"], typer.Option("--for", help="What will run the model.")
+    ] = "onnxruntime",
+    keep: Annotated[
+        Literal["faster", "all"],
+        typer.Option(help="Change what is measured to be faster, or all that has an exact LR form."),
+    ] = "faster",
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=DIMS", help="Of an input, as x=1x3x64x64; needed where it is not fixed."),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Decisions, read and written, to decide alike again.")
+    ] = None,
+    report_to: Annotated[
+        Path | None, typer.Option("--json", metavar="REPORT", help="A file for the report, as JSON.")
+    ] = None,
+    _verbose: Verbose = False,
+    _debug: Debug = False,
+) -> None:
+    """Give an ONNX model the up-samplers that are fastest on this machine; it computes what it did.
+
+    Where nothing is faster no file is written, unless --out asks for one.
+
+    Example: subpixel rewrite decoder.onnx --shape latent=1x4x64x64
+
+    Example: subpixel rewrite detector.onnx --for openvino --out faster.onnx --json report.json
+    """
+    from subpixel.files import replacing
+    from subpixel.rewriter import rewrite as rewrite_model
+    from subpixel.rewriter.onnx.examples import random_feeds
+    from subpixel.rewriter.onnx.files import load_model, save_model
+
+    for option, path in {"--out": out, "--json": report_to, "--cache": cache}.items():
+        with as_option_error(option):
+            _writable(path)
+    original = load_model(model)
+    with as_option_error("--shape"):
+        example = random_feeds(original, dict(map(_shape, shape or ())), seed=0)
+    with bar_progress(1) as report_on, interruptible("nothing was written"):
+        result, report = rewrite_model(
+            original,
+            example,
+            keep=keep,
+            runtime=runtime,
+            cache=cache,
+            progress=lambda done, count, name: report_on(0, name)(done / count),
+        )
+    print(report)
+    if report_to is not None:
+        with replacing(report_to) as temporary:
+            temporary.write_text(report.json())
+    if out is not None or report.changed:
+        destination = out or model.with_name(f"{model.stem}-rewritten{model.suffix}")
+        save_model(result, destination)
+        print(destination if report.changed else f"{destination}: equal to {model}")
+
+
+def _writable(path: Path | None) -> None:
+    """Say at once what would fail after minutes."""
+    if path is not None and not path.parent.is_dir():
+        raise ValueError(f"its folder must exist; got {path}.")
+    if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
+        raise ValueError(f"it must be a file in a folder that can be written to; got {path}.")
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, sizes = text.rpartition("=")
+    if not name or not re.fullmatch(r"[1-9]\d{0,8}(x[1-9]\d{0,8})*", sizes):
+        raise ValueError(f"it must be like x=1x3x64x64; got {text!r}.")
+    return name, tuple(map(int, sizes.split("x")))

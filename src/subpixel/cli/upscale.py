@@ -1,0 +1,145 @@
+"""`subpixel upscale`: enlarge images."""
+
+import json
+import re
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from subpixel.cli.errors import as_option_error, complain, describe, fail, interruptible, log
+from subpixel.cli.options import Debug, Engine, Json, Precision, Verbose, path
+from subpixel.cli.show import bar_progress
+
+if TYPE_CHECKING:
+    from subpixel.batch import Outcome
+
+AGAIN = "the same command goes on where it stopped"
+
+
+def upscale(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUT...", help="Images, and folders of images.", parser=path),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="A file for a single image, or a folder; else beside the input."),
+    ] = None,
+    *,
+    scale: Annotated[int | None, typer.Option(help="2, 3 or 4; else the network's own, or 2.")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="The size to reach instead; Wx and xH keep proportions.")
+    ] = None,
+    network: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="A shipped name, or a safetensors file.")
+    ] = None,
+    engine: Engine = "auto",
+    precision: Precision = "auto",
+    recursive: Annotated[bool, typer.Option("--recursive", help="Search the folders in folders.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+    quality: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Of JPEG, WebP, AVIF; 100 is lossless in the latter.")
+    ] = None,
+    suffix: Annotated[
+        str | None,
+        typer.Option("--format", metavar="EXT", help="Of outputs: png, jpg, webp, tif, avif, gif."),
+    ] = None,
+    as_json: Json = False,
+    _verbose: Verbose = False,
+    _debug: Debug = False,
+) -> None:
+    """Enlarge images, with all that they carry.
+
+    Outputs that exist are skipped, so that a second run goes on where the first one stopped.
+
+    Example: subpixel upscale photo.jpg
+
+    Example: subpixel upscale photos --recursive --out large --size 3840x --format webp
+    """
+    from subpixel.batch import Naming, plan, run
+    from subpixel.upscale import Upscaler
+
+    with as_option_error("--network"):
+        upscaler = Upscaler(network, engine, precision)
+    with as_option_error("--scale"):
+        factor = upscaler.factor(scale)
+    with as_option_error("--size"):
+        wanted = None if size is None else _size(size, scale)
+    with as_option_error("--engine"):
+        upscaler.prepare(factor)
+    with as_option_error("--format"):
+        naming = Naming(f"-x{factor}" if size is None else f"-{size}", suffix and _suffix(suffix, out))
+    with as_option_error("--out"):
+        jobs = plan(inputs, out, naming, recursive=recursive, overwrite=overwrite)
+    outcomes = []
+    with bar_progress(len(jobs)) as report, interruptible(AGAIN):
+        for index, job in enumerate(jobs):
+            enlarge = partial(
+                upscaler.file,
+                scale=None if wanted else factor,
+                size=wanted,
+                quality=quality,
+                progress=report(index, job.source.name),
+            )
+            outcomes.append(run(job, enlarge, overwrite))
+            print_outcome(outcomes[-1], as_json)
+    if as_json:
+        print(json.dumps([_as_dict(outcome) for outcome in outcomes], indent=1))
+    sum_up(outcomes)
+
+
+def _size(text: str, scale: int | None) -> tuple[int | None, int | None]:
+    match = re.fullmatch(r"(?=.*[1-9])([1-9]\d{0,5})?x([1-9]\d{0,5})?", text)
+    if match is None:
+        raise ValueError(f"it must be like 1920x1080, 1920x or x1080; got {text!r}.")
+    if scale is not None:
+        raise ValueError("it cannot be given together with --scale.")
+    width, height = (None if side is None else int(side) for side in match.groups())
+    return width, height
+
+
+def _suffix(name: str, out: Path | None) -> str:
+    from subpixel.formats import by_suffix
+
+    suffix = "." + name.lower().removeprefix(".")
+    file_format = by_suffix(suffix)
+    if out is not None and out.suffix and not out.is_dir() and by_suffix(out.suffix) != file_format:
+        raise ValueError(f"it must agree with --out, {out}; got {name!r}.")
+    return suffix
+
+
+def print_outcome(outcome: "Outcome", as_json: bool) -> None:
+    """Say what became of an image: outputs on stdout, and all else on stderr."""
+    if outcome.error is not None:
+        log.debug("traceback:", exc_info=outcome.error)
+        complain(f"{outcome.job.source}: {describe(outcome.error).removeprefix(f'{outcome.job.source}: ')}")
+    elif outcome.written is not None:
+        for note in outcome.written.notes:
+            complain(f"{outcome.job.destination}: {note}")
+        if not as_json:
+            print(f"{outcome.job.destination}: {outcome.written.width}x{outcome.written.height}", flush=True)
+
+
+def sum_up(outcomes: list["Outcome"]) -> None:
+    """Say how many images were skipped or failed; exit with 1 if any failed."""
+    skipped = [str(outcome.job.destination) for outcome in outcomes if outcome.status == "skipped"]
+    failed = [str(outcome.job.source) for outcome in outcomes if outcome.status == "failed"]
+    if skipped:
+        what = f"{skipped[0]}, which exists" if len(skipped) == 1 else f"{len(skipped)} outputs that exist"
+        complain(f"skipped {what}; --overwrite replaces")
+    if failed:
+        fail("" if len(outcomes) == 1 else f"{len(failed)} of {len(outcomes)} failed: {', '.join(failed)}", 1)
+
+
+def _as_dict(outcome: "Outcome") -> dict[str, Any]:
+    job, written = outcome.job, outcome.written
+    record: dict[str, Any] = {
+        "input": str(job.source),
+        "output": str(job.destination),
+        "status": outcome.status,
+    }
+    if written is not None:
+        record |= {"width": written.width, "height": written.height, "notes": written.notes}
+    return record if outcome.error is None else record | {"error": describe(outcome.error)}
