@@ -1,15 +1,19 @@
 """Quantised models: phase splits move integers, and what would have to be quantised anew is kept."""
 
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from onnx_models import Maker, assert_equal_models, model, noise, operators, run, target
 
 from subpixel.rewriter import rewrite
-from subpixel.rewriter.onnx.quantised import QuantisedLowering, quantised_constant
+from subpixel.rewriter.onnx.quantised import QuantisedLowering, may_saturate, quantised_constant
 
 F32 = np.float32
 SCALES = np.array([0.01, 0.02, 0.03, 0.005], F32)
@@ -28,17 +32,32 @@ def integer_weight(kind: type, *shape: int) -> Any:
 
 
 def quantised(
-    *, kind: type = np.int8, per_channel: bool = True, bias: str = "int32", group: int = 1, opset: int = 18
+    *,
+    kind: type = np.int8,
+    per_channel: bool = True,
+    bias: str = "int32",
+    group: int = 1,
+    opset: int = 18,
+    narrow: int = 1,
 ) -> ir.Model:
-    """Pixels and weights through integers, as quantisers write it: k4 s2 p1."""
-    zero = 0 if kind is np.int8 else 117
+    """Pixels and weights through integers, as quantisers write it: k4 s2 p1.
+
+    Args:
+        kind: of the weights.
+        per_channel: whether channels have scales of their own.
+        bias: "int32", "float" or "none".
+        group: of channels.
+        opset: of the model.
+        narrow: what the integers are divided by.
+    """
 
     def build(op: Maker, x: ir.Value) -> ir.Value:
         count = 4 // group if per_channel else 1
         scale = SCALES[:count] if per_channel else np.array(SCALES[0])
-        zeros = np.full(scale.shape, zero, kind)
+        zeros = np.full(scale.shape, zero(kind), kind)
         axis = {"axis": 1} if per_channel else {}
-        weight = op("DequantizeLinear", integer_weight(kind, 2, 4 // group, 4, 4), scale, zeros, **axis)
+        integers = integer_weight(kind, 2, 4 // group, 4, 4) // narrow
+        weight = op("DequantizeLinear", integers, scale, zeros, **axis)
         values = np.array([40, -30, 20, 10], np.int32)
         if bias == "int32":
             of_bias = np.tile(SCALES[:count] * F32(0.02), group) if per_channel else np.array(2e-4, F32)
@@ -77,16 +96,14 @@ def test_integers_are_moved(kind: type, per_channel: bool, bias: str, group: int
         for node in changed.graph:
             if node.op_type == "Conv":
                 (found, *_) = found_integers(node)
-                assert found.values.dtype == kind
-                assert set(np.unique(found.values)) <= {
-                    *np.unique(integer_weight(kind, 2, 4 // group, 4, 4)),
-                    *zeros(kind),
-                }
+                centred = integer_weight(kind, 2, 4 // group, 4, 4).astype(int) - zero(kind)
+                assert found.values.dtype == np.uint8
+                assert set(np.unique(found.centred)) <= {*np.unique(centred), 0}
                 assert found.axis == 0 or found.scale.size == 1
 
 
-def zeros(kind: type) -> set[int]:
-    return {0 if kind is np.int8 else 117}
+def zero(kind: type) -> int:
+    return 0 if kind is np.int8 else 117
 
 
 def found_integers(node: ir.Node) -> list[Any]:
@@ -102,6 +119,73 @@ def assert_one_step(made: ir.Model, changed: ir.Model, x: Any) -> None:
     apart = np.abs(actual - expected)
     assert apart.max() <= 0.1001
     assert (apart > 1e-4).mean() <= 1e-2
+
+
+def multiply_add_in_16_bits(values: Any) -> bool:
+    """What vpmaddubsw does with all pairs of a channel's weights and the largest pixels: whether it is right.
+
+    By Intel's manual: two products of uint8 and int8 are added with signed saturation to 16 bits.
+    """
+    channels = values.reshape(len(values), -1).astype(int)
+    pairs = [a * w + b * v for row in channels for w, v in combinations(row, 2) for a, b in PIXELS]
+    return all(np.clip(pair, -(2**15), 2**15 - 1) == pair for pair in pairs)
+
+
+PIXELS = ((255, 255), (255, 0), (0, 255))
+
+
+@pytest.mark.parametrize("narrow", [1, 2])
+def test_no_weight_saturates_on_any_processor(narrow: int) -> None:
+    """Integers of seven bits stay int8, for which runtimes have the fastest kernels; others become uint8."""
+    proven = target(quantised(narrow=narrow), noise(1, 2, 5, 6))
+    (site,) = proven.sites()
+    for form in site.forms:
+        changed = proven.rewritten({site: form})
+        found = [found_integers(node)[0] for node in changed.graph if node.op_type == "Conv"]
+        assert {each.values.dtype.name for each in found} == {"uint8" if narrow == 1 else "int8"}
+        assert all(each.values.dtype == np.uint8 or multiply_add_in_16_bits(each.values) for each in found)
+
+
+@given(
+    arrays(
+        np.int8,
+        st.tuples(st.integers(1, 2), st.integers(1, 4)),
+        elements=st.sampled_from([-128, -127, -65, -64, -1, 0, 1, 63, 64, 65, 127]),
+    )
+)
+def test_saturation_is_what_the_instruction_does(values: Any) -> None:
+    assert may_saturate(values) == (not multiply_add_in_16_bits(values))
+    assert not may_saturate(values.view(np.uint8))
+
+
+def test_a_rounding_is_not_moved_to_sums_of_integers() -> None:
+    """A convolution whose output is not rounded is computed in float32; rounded, it might saturate."""
+
+    def build(op: Maker, x: ir.Value) -> ir.Value:
+        weight = op("DequantizeLinear", integer_weight(np.int8, 4, 2, 3, 3), np.array(0.01, F32))
+        sums = op("Relu", op("Conv", rounded(op, x, 0.02, 120), weight))
+        maps = op("Resize", sums, noise(0), np.array([1, 1, 2, 2], F32), mode="nearest")
+        return op("Conv", rounded(op, maps, 0.1, 0), noise(4, 4, 3, 3), pads=[1] * 4)
+
+    (site,) = target(model(build, ["n", 2, "h", "w"]), noise(1, 2, 5, 6)).sites()
+    reason = "its rounding would move to a layer of quantised weights, which then computes in integers"
+    assert (site.was, site.reason) == ("nearest resize + convolution", reason)
+
+
+def test_what_saturates_by_itself_is_no_mismatch() -> None:
+    """On a processor without VNNI the first convolution saturates, before and after alike."""
+
+    def build(op: Maker, x: ir.Value) -> ir.Value:
+        weights = [
+            op("DequantizeLinear", integer_weight(np.int8, *shape), np.array(0.01, F32))
+            for shape in ((4, 2, 3, 3), (4, 3, 4, 4))
+        ]
+        maps = rounded(op, op("Conv", rounded(op, x, 0.02, 120), weights[0]), 0.1, 128)
+        return rounded(op, op("ConvTranspose", maps, weights[1], strides=[2, 2]), 0.5, 128)
+
+    made, x = model(build, ["n", 2, "h", "w"]), noise(1, 2, 9, 8)
+    _, report = rewrite(made, x, keep="all", seconds=0.01)
+    assert report.changed
 
 
 def test_rounding_moves_in_front_of_the_shuffle() -> None:

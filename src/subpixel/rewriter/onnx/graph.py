@@ -1,6 +1,6 @@
 """An ONNX graph as the search sees it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import ml_dtypes
@@ -111,6 +111,18 @@ class OnnxGraph:
         """Whether constants of a node, its weights, are quantised."""
         return any(quantised_constant(value, self.constant) is not None for value in node.inputs)
 
+    def rounds_quantised_sums(self, nodes: Sequence[ir.Node]) -> bool:
+        """Whether a form would move rounding of these nodes right after a layer of quantised weights.
+
+        Runtimes compute such a layer in integers only where its output is rounded, and in float32 elsewhere.
+        """
+        if not any(node.op_type == "QuantizeLinear" for node in nodes):
+            return False
+        value = self.data_value(nodes[0])
+        while (producer := value.producer()) is not None and self._is_function(producer):
+            value = self.data_value(producer)
+        return producer is not None and self.reads_integers(producer)
+
     def dequantises(self, node: ir.Node | None) -> bool:
         """Whether this is a DequantizeLinear of pixels, all alike."""
         return node is not None and node.op_type == "DequantizeLinear" and self.layers(node) != ()
@@ -124,6 +136,12 @@ class OnnxGraph:
             return None
         (layer,) = self.layers(reader)
         return reader if isinstance(layer, Pointwise) and not layer.per_channel else None
+
+    def _is_function(self, node: ir.Node) -> bool:
+        """Whether a node is a pointwise function of numbers that are not rounded."""
+        layers = self.layers(node)
+        pointwise = layers != () and all(isinstance(layer, Pointwise) for layer in layers)
+        return pointwise and node.op_type != "DequantizeLinear"
 
     def _read(self, node: ir.Node) -> Chain:
         value = self.data(node)

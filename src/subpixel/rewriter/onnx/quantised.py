@@ -1,7 +1,15 @@
 """Quantised weights (QuantizeLinear, DequantizeLinear): integers that the phase splits only move.
 
-(values - zero_point) * scale is what they stand for. Taps that are added are the zero point; each phase of a
-channel has the channel's scale. A resize that is folded into a kernel sums taps, which needs new integers.
+    weight = (values - zero_point) * scale
+
+Taps that are added hold the zero point; each phase of a channel has the channel's scale. A resize that is
+folded into a kernel sums taps, which would need new integers: such a site is kept.
+
+A file travels between machines, so its arithmetic must be right on all of them. Runtimes compute a quantised
+ConvTranspose in float32, but a quantised Conv in integers, and a processor without VNNI adds products of
+uint8 pixels and int8 weights in pairs in 16 bits, with saturation (`may_saturate`). Where two weights of a
+channel can reach that limit, the same integers are stored as uint8, 128 higher together with their zero
+point: no kernel for those saturates.
 """
 
 from collections.abc import Callable, Sequence
@@ -98,6 +106,34 @@ def quantised_weights(node: ir.Node, constant: Constant) -> QuantisedWeights | N
     return QuantisedWeights(weight, bias, node.attributes.get_int("group", 1))
 
 
+def may_saturate(values: NDArray[Any]) -> bool:
+    """Tell whether a convolution by these weights can go wrong on a processor without VNNI.
+
+    Its instruction vpmaddubsw computes a * w + b * v of pixels a, b in 0 ... 255 and int8 weights w, v, and
+    clips the sum to -2**15 ... 2**15 - 1. As 255 * 128 < 2**15 < 255 * 129, nothing is clipped as long as
+    the weights of one sign in a pair sum to 128 at most. Which weights of an output channel make a pair is
+    the runtime's choice, so the two largest and the two smallest are looked at.
+
+    Args:
+        values: as they are stored, (c_out, ...).
+
+    Example:
+        >>> may_saturate(np.array([[64, 64]], np.int8)), may_saturate(np.array([[64, 65]], np.int8))
+        (False, True)
+    """
+    if values.dtype != np.int8:
+        return False
+    ordered = np.sort(values.reshape(len(values), -1).astype(np.int32), axis=1)
+    largest, smallest = ordered[:, -2:].clip(min=0), ordered[:, :2].clip(max=0)
+    return bool((largest.sum(axis=1) > 128).any() or (smallest.sum(axis=1) < -128).any())
+
+
+def _as_uint8(values: NDArray[Any], zero_point: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Move int8 values and their zero points up by 128, which leaves their differences."""
+    values, zero_point = (np.add(array, 128, dtype=np.int16) for array in (values, zero_point))
+    return np.asarray(values, np.uint8), np.asarray(zero_point, np.uint8)
+
+
 def centred(chain: Chain, weights: QuantisedWeights) -> Chain:
     """A transposed convolution of integers, 0 for nothing; its biases are the numbers of its channels."""
     layer, *crop = chain
@@ -127,8 +163,10 @@ class QuantisedLowering(Lowering):
         parameters = old.scale, old.zero_point
         scale, zero = (quantised.of_channels(each, channels) for each in parameters)
         centred = QuantisedConstant(layer.weight.astype(np.int32), scale, zero, axis=0)
-        stored = centred.values + centred.along(zero)
-        weight = self._dequantise(stored.astype(old.values.dtype), scale, zero)
+        stored = (centred.values + centred.along(zero)).astype(old.values.dtype)
+        if may_saturate(stored):
+            stored, zero = _as_uint8(stored, zero)
+        weight = self._dequantise(stored, scale, zero)
         if quantised.bias is None:
             return [weight]
         if not isinstance(quantised.bias, QuantisedConstant):

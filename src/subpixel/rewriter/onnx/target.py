@@ -148,6 +148,8 @@ class OnnxTarget:
             return "the sizes of its input are symbolic"
         if self.graph.quantised(site.nodes[0]) is None and any(map(self.graph.reads_integers, site.nodes)):
             return "its weights are quantised, and would have to be quantised anew"
+        if self.graph.rounds_quantised_sums(site.nodes):
+            return "its rounding would move to a layer of quantised weights, which then computes in integers"
         weighted = (layer for layer in site.chain if isinstance(layer, Convolution | Transposed))
         if not all(np.isfinite(layer.weight).all() for layer in weighted):
             return "its weights are not all finite, and times an added zero they are no numbers"
