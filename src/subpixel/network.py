@@ -222,6 +222,19 @@ def shipped() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)))
 
 
+def default_names() -> dict[int, str]:
+    """Return the name of each shipped network that is used where none is named, by upscale factor, in order.
+
+    Such a network says so itself: its metadata holds `"default": true`.
+
+    Example:
+        >>> default_names()[3]
+        'espcn-x3'
+    """
+    networks = sorted(map(load, shipped()), key=lambda network: network.upscale_factor)
+    return {network.upscale_factor: network.name for network in networks if network.metadata.get("default")}
+
+
 _WEIGHTS = files("subpixel") / "weights"
 _SUFFIX = ".safetensors"
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subpixel import engines
-from subpixel.network import LRNetwork, bicubic, load, shipped
+from subpixel.network import LRNetwork, bicubic, default_names, load
 from subpixel.raster import Layout, Raster
 from subpixel.stage import Stage
 from subpixel.tiles import enlarge
@@ -25,8 +25,6 @@ Factors = tuple[int, ...]
 Size = tuple[int, int]
 Progress = Callable[[float], object]
 AnyImage = TypeVar("AnyImage", Pixels, "Image")
-
-FAMILY = "espcn-x"
 
 _DTYPES = ("uint8", "uint16", "float32", "float64")
 _ARRAYS = {1: Layout("grey"), 2: Layout("grey", True), 3: Layout("rgb"), 4: Layout("rgb", True)}
@@ -47,8 +45,8 @@ class Upscaler:
     Work is done in tiles, and the tiles together are exactly the whole.
 
     Args:
-        network: a shipped name, a safetensors file, or an LR network; None takes the shipped ESPCN of the
-            scale that is asked for.
+        network: a shipped name, a safetensors file, or an LR network; None takes the shipped default for
+            the scale that is asked for.
         engine: "openvino", "onnxruntime", "torch", or "auto" for the fastest that works here.
         precision: "f32", "bf16", or "auto": bf16 where the processor has it, but only for 8-bit images.
 
@@ -73,7 +71,8 @@ class Upscaler:
         if not isinstance(network, LRNetwork | None):
             raise TypeError(f"a network must be a name, a path or an LRNetwork; got {network!r}.")
         self._network = network
-        self._factors = _shipped_factors() if network is None else (network.upscale_factor,)
+        self._default_names = default_names() if network is None else {}
+        self._factors = tuple(self._default_names) if network is None else (network.upscale_factor,)
         self._engine = engine
         self._precision = precision
         self._stages: dict[tuple[int, bool], Stage] = {}
@@ -196,7 +195,7 @@ class Upscaler:
 
     def _stage(self, factor: int, exact: bool) -> Stage:
         if (factor, exact) not in self._stages:
-            network = self._network or load(f"{FAMILY}{factor}")
+            network = self._network or load(self._default_names[factor])
             precision = "f32" if exact and self._precision == "auto" else self._precision
             self._stages[factor, exact] = Stage(
                 network,
@@ -228,10 +227,6 @@ def _plain(image: "Image") -> "Image":
     if image.mode == "P":
         return image.convert("RGBA" if "transparency" in image.info else "RGB")
     return image.convert("L") if image.mode == "1" else image
-
-
-def _shipped_factors() -> Factors:
-    return tuple(sorted(int(name.removeprefix(FAMILY)) for name in shipped() if name.startswith(FAMILY)))
 
 
 def _reaching(size: Size, width: int, height: int, factors: Factors) -> Factors:
