@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from subpixel import strips
 from subpixel.functional import resize_conv
 from subpixel.kernels import resize_conv_to_products
-from subpixel.rewriter.pytorch import products as strips
-from subpixel.rewriter.pytorch.products import SharedResizeConv
+from subpixel.nn import ResizeConv
 
 CONVOLUTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
@@ -64,18 +64,19 @@ def test_shared_products_equal_resize_and_convolution(case: dict[str, Any], mode
 @settings(max_examples=200)
 def test_strips_are_the_whole(case: dict[str, Any], strip: int) -> None:
     """However many rows are done at a time."""
-    module = SharedResizeConv(resize_conv_to_products(case["weight"]), case["bias"], case["factors"])
+    products = resize_conv_to_products(case["weight"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(strips, "STRIP", strip)
         patch.setattr(strips, "COLUMNS", 1)
-        assert_close(module(padded(case["x"], 1)), expected(**case))
+        result = resize_conv(padded(case["x"], 1), products, case["bias"], case["factors"])
+        assert_close(result, expected(**case))
 
 
 @given(case=cases())
 @settings(max_examples=30)
 def test_the_gradient_of_the_module_is_that_of_the_convolution(case: dict[str, Any]) -> None:
     """It is of the input alone; where it is recorded, nothing is written over."""
-    module = SharedResizeConv(resize_conv_to_products(case["weight"]), case["bias"], case["factors"])
+    module = ResizeConv(resize_conv_to_products(case["weight"]), case["bias"], case["factors"])
     x = case["x"].requires_grad_()
     outputs = module(padded(x, 1)), expected(**case)
     direction = torch.randn_like(outputs[0])

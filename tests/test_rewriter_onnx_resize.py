@@ -91,7 +91,7 @@ def test_padding_nodes_between(mode: str, opset: int) -> None:
         "aligned",
         "compact",
         "split",
-        "shared",
+        "products",
     }
 
 

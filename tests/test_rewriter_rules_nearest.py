@@ -135,9 +135,9 @@ def test_kernels_that_would_not_fit_the_memory_are_refused() -> None:
     assert RULE.check((resize, convolution())) == "its LR kernels would have 150,995,088 weights"
 
 
-@pytest.mark.parametrize(("pad", "shared"), [(-1, True), (0, True), (1, True), (2, False)])
-def test_shared_products_see_one_pixel_beyond_the_image(pad: int, shared: bool) -> None:
+@pytest.mark.parametrize(("pad", "fits"), [(-1, True), (0, True), (1, True), (2, False)])
+def test_shared_products_see_one_pixel_beyond_the_image(pad: int, fits: bool) -> None:
     """Two zeros are half an LR pixel more."""
     row = Resize("nearest", (2, 2), 1), Convolution.plain(noise((1, 1, 3, 3)), None, ((pad, pad),) * 2)
-    assert ("shared" in RULE.rewrite(row)) == shared
+    assert ("products" in RULE.rewrite(row)) == fits
     assert_forms_equal(RULE, row, noise((1, 1, 4, 3)))

@@ -76,7 +76,7 @@ def test_a_row_of_nodes_is_a_site() -> None:
     (site,) = find(row(convolution(), RESIZE, RELU, Pad(((0, 0),) * 2), convolution(), RELU))
     assert (site.nodes, site.was, site.path) == (("b", "c", "d", "e"), FUSED, "model.e")
     assert (site.reason, site.kept) == (None, 0)
-    assert list(site.forms) == ["transposed", "aligned", "compact", "split", "shared"]
+    assert list(site.forms) == ["transposed", "aligned", "compact", "split", "products"]
     assert list(map(type, site.chain)) == [Resize, Pointwise, Pad, Convolution]
 
 

@@ -8,10 +8,12 @@ from typing import Any, Literal, get_args
 from subpixel.extras import needing
 from subpixel.geometry import Axis, Form, IntOrInts, axes
 from subpixel.kernels import Phase, transposed_to_lr, transposed_to_phases
+from subpixel.strips import resize_conv_in_strips
 
 with needing("torch"):
     import torch
     from torch import Tensor
+    from torch.autograd import forward_ad
     from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 Pads = Sequence[tuple[int, int]]
@@ -229,12 +231,38 @@ def resize_conv(x: Tensor, products: Tensor, bias: Tensor | None, upscale_factor
             f"upscale_factors must be at least 2, one an axis of x, and the products 3**axes; got {factors}, "
             f"x {tuple(x.shape)}, products {tuple(products.shape)}."
         )
+    tensors = (x, products) if bias is None else (x, products, bias)
+    if _runs_as_written() and all(map(_only_numbers, tensors)):
+        return resize_conv_in_strips(x, products, bias, factors)
+    return _resize_conv_at_once(x, products, bias, factors)
+
+
+def _runs_as_written() -> bool:
+    """Return whether operators run here and now, in the precision of their inputs."""
+    recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return not (recorded or torch.is_autocast_enabled("cpu"))
+
+
+def _only_numbers(x: Tensor) -> bool:
+    """Return whether a tensor is numbers in a CPU's memory, of which no derivative is wanted."""
+    if type(x) not in {Tensor, torch.nn.Parameter} or x.device.type != "cpu":
+        return False
+    try:
+        x.untyped_storage()
+    except (NotImplementedError, RuntimeError):  # the wrappers of `torch.func` have no memory of their own
+        return False
+    learns = torch.is_grad_enabled() and x.requires_grad
+    return not learns and forward_ad.unpack_dual(x).tangent is None  # type: ignore[no-untyped-call]
+
+
+def _resize_conv_at_once(x: Tensor, products: Tensor, bias: Tensor | None, factors: Sequence[int]) -> Tensor:
+    """Compute `resize_conv`, all rows at once, by operators that can be differentiated and recorded."""
     maps = [x]
     for axis in range(2, x.ndim):
         maps = [difference for each in maps for difference in _differences(each, axis)]
     operands = torch.stack(maps)
     terms = torch.matmul(products[:, None], operands.flatten(3))
-    terms = terms.view(*[3] * len(factors), x.shape[0], -1, *operands.shape[3:])
+    terms = terms.view(*[3] * len(factors), x.shape[0], products.shape[1], *operands.shape[3:])
     phases = _sums(terms, factors)
     result = periodic_shuffle(torch.stack(phases, dim=2).flatten(1, 2), factors)
     return result if bias is None else result + bias.view(-1, *[1] * len(factors)).to(result.dtype)

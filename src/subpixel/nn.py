@@ -149,6 +149,37 @@ class SubPixelConv3d(_SubPixelConv, torch.nn.Conv3d):
     _ndim = 3
 
 
+class ResizeConv(torch.nn.Module):
+    """A nearest resize and a convolution of three taps an axis, as `subpixel.functional.resize_conv`.
+
+    The weights are the products that the phases share, mapped once: rewritten models have this layer.
+
+    Args:
+        products: (3**d, c_out, c_in), of `subpixel.kernels.resize_conv_to_products`.
+        bias: (c_out,) or None.
+        upscale_factors: r of each spatial axis, from 2.
+
+    Example:
+        >>> layer = ResizeConv(torch.ones(9, 8, 16), None, (2, 2))
+        >>> layer(torch.zeros(1, 16, 1 + 32 + 1, 1 + 32 + 1)).shape
+        torch.Size([1, 8, 64, 64])
+    """
+
+    def __init__(self, products: Tensor, bias: Tensor | None, upscale_factors: Sequence[int]) -> None:
+        super().__init__()
+        self.products = torch.nn.Parameter(products.contiguous(), requires_grad=False)
+        self.bias = None if bias is None else torch.nn.Parameter(bias, requires_grad=False)
+        self.upscale_factors = tuple(upscale_factors)
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """Return (batch, c_out, *(n * r)) for (batch, c_in, *(n + 2)), which is padded already."""
+        return F.resize_conv(input, self.products, self.bias, self.upscale_factors)
+
+    def extra_repr(self) -> str:
+        """What `repr` shows."""
+        return f"upscale_factors={self.upscale_factors}"
+
+
 class PeriodicShuffle(torch.nn.Module):
     """`subpixel.functional.periodic_shuffle` as a layer.
 

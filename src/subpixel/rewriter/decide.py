@@ -14,8 +14,8 @@ from subpixel.rewriter.layers import (
     Convolution,
     Pad,
     Pointwise,
+    ResizeConvolution,
     Shape,
-    SharedResizeConvolution,
     Shuffle,
     Split,
     UnshuffledConvolution,
@@ -28,7 +28,7 @@ Keep = Literal["faster", "all"]
 KEPT = "kept"
 REWRITTEN = "rewritten"
 ORIGINAL = "original"  # where only the memory format changes
-IN_LR_SPACE = (Convolution, SharedResizeConvolution, Split, UnshuffledConvolution, Shuffle, Pad, Pointwise)
+IN_LR_SPACE = (Convolution, ResizeConvolution, Split, UnshuffledConvolution, Shuffle, Pad, Pointwise)
 WORTH = 1.03  # times faster; what gains less stays as it is
 EXACT = 1e-10  # largest difference in float64, relative to the largest output
 

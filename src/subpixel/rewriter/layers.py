@@ -234,7 +234,7 @@ class Resize(Layer):
 
 
 @dataclass(frozen=True, eq=False)
-class SharedResizeConvolution(Layer):
+class ResizeConvolution(Layer):
     """A nearest resize and a convolution of three taps an axis, on an input that is padded by one pixel.
 
     Attributes:

@@ -21,7 +21,7 @@ from subpixel.rewriter.layers import (
     Pads,
     Pointwise,
     Resize,
-    SharedResizeConvolution,
+    ResizeConvolution,
     Shuffle,
     Split,
     Transposed,
@@ -133,7 +133,7 @@ def _(layer: UnshuffledConvolution, x: Array) -> Array:
 
 
 @_compute.register
-def _(layer: SharedResizeConvolution, x: Array) -> Array:
+def _(layer: ResizeConvolution, x: Array) -> Array:
     """A phase has the products with its neighbours only where it lies beside them."""
     output = np.zeros(layer.output_shape(x.shape))
     edges = [(0, factor - 1) for factor in layer.factors]
@@ -231,6 +231,6 @@ def _groups(weight: Any, groups: int) -> Array:
     return weight.reshape(groups, -1, *weight.shape[1:])
 
 
-def _bias(layer: Convolution | Transposed | Split | SharedResizeConvolution, x: Array) -> Array:
+def _bias(layer: Convolution | Transposed | Split | ResizeConvolution, x: Array) -> Array:
     bias = np.zeros(1) if layer.bias is None else np.asarray(layer.bias, np.float64)
     return bias.reshape(-1, *[1] * (x.ndim - 2))

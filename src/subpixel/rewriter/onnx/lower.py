@@ -19,8 +19,8 @@ from subpixel.rewriter.layers import (
     Pad,
     Pads,
     Pointwise,
+    ResizeConvolution,
     Shape,
-    SharedResizeConvolution,
     Shuffle,
     Split,
     Transposed,
@@ -97,7 +97,7 @@ class Lowering:
         )
 
     @_layer.register
-    def _(self, layer: SharedResizeConvolution, x: ir.Value, shape: Shape) -> ir.Value:
+    def _(self, layer: ResizeConvolution, x: ir.Value, shape: Shape) -> ir.Value:
         count, channels, c_in = layer.products.shape
         maps = [x]
         for axis in range(len(layer.factors)):

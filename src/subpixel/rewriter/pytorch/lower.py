@@ -11,13 +11,13 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 from subpixel.functional import CHANNELS_LAST, convolve, pad, periodic_unshuffle, phase_maps
 from subpixel.geometry import Axis
 from subpixel.kernels import Phase
-from subpixel.nn import PeriodicShuffle, PeriodicUnshuffle
+from subpixel.nn import PeriodicShuffle, PeriodicUnshuffle, ResizeConv
 from subpixel.rewriter.layers import (
     Convolution,
     Layer,
     Pad,
     Resize,
-    SharedResizeConvolution,
+    ResizeConvolution,
     Shuffle,
     Split,
     Transposed,
@@ -25,7 +25,6 @@ from subpixel.rewriter.layers import (
     UnshuffledConvolution,
     ZeroInsertion,
 )
-from subpixel.rewriter.pytorch.products import SharedResizeConv
 
 CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -192,7 +191,7 @@ def _resize(layer: Resize) -> list[nn.Module]:
 MAKERS: dict[type[Layer], Callable[[Any], list[nn.Module]]] = {
     Convolution: _convolution,
     Transposed: _transposed,
-    SharedResizeConvolution: lambda layer: [SharedResizeConv(layer.products, layer.bias, layer.factors)],
+    ResizeConvolution: lambda layer: [ResizeConv(layer.products, layer.bias, layer.factors)],
     Split: lambda layer: [SplitConvTranspose(layer.phases, layer.bias, layer.geometry, layer.groups)],
     UnshuffledConvolution: lambda layer: [UnshuffledConv(layer)],
     Pad: _pad,

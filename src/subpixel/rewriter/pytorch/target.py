@@ -149,7 +149,9 @@ class ModuleTarget:
         if given.ndim not in CHANNELS_LAST:
             return list(site.forms)
         other = FORMATS[_other_format(given)]
-        both = (form for form in (ORIGINAL, *site.forms) if form != "shared")  # which has a layout of its own
+        both = (
+            form for form in (ORIGINAL, *site.forms) if form != "products"
+        )  # which has a layout of its own
         return [*site.forms, *(f"{form}, {other}" for form in both)]
 
     def runs(self, site: Site[Any]) -> dict[str, Run]:

@@ -14,7 +14,7 @@ from subpixel.rewriter.layers import (
     Pads,
     Pointwise,
     Resize,
-    SharedResizeConvolution,
+    ResizeConvolution,
 )
 from subpixel.rewriter.rules import Rule
 from subpixel.rewriter.rules.transposed import cropped_then_padded, equal_to, forms, too_large, too_wide
@@ -74,11 +74,11 @@ def _shared(chain: Chain) -> dict[str, Chain]:
     if taps != {3} or not alone or min(resize.factors) < 2 or max(map(max, pads)) > 1:
         return {}
     products = resize_conv_to_products(convolution.weight)
-    shared = SharedResizeConvolution(products, convolution.bias, resize.factors)
+    shared = ResizeConvolution(products, convolution.bias, resize.factors)
     front: Chain = tuple(layer for layer in chain if isinstance(layer, Pointwise))
     edge = Pad(((1, 1),) * len(pads), "zeros" if pad is None or pad.mode == "zeros" else "replicate")
     crop = Pad(tuple((low - 1, high - 1) for low, high in pads))
-    return {"shared": (*front, edge, shared, crop) if any(map(any, crop.pads)) else (*front, edge, shared)}
+    return {"products": (*front, edge, shared, crop) if any(map(any, crop.pads)) else (*front, edge, shared)}
 
 
 def _parts(chain: Chain) -> tuple[Resize, Pad | None, Convolution]:
