@@ -45,7 +45,7 @@ def new_files() -> list[str]:
     return sorted(path.name for path in Path().iterdir() if path.name not in ("decoder.onnx", "nothing.onnx"))
 
 
-ALL = ("decoder.onnx", "--keep", "all", "--shape", "x=1x2x8x9")
+ALL = ("decoder.onnx", "--change", "all", "--shape", "x=1x2x8x9")
 
 
 def test_a_model_is_rewritten_beside_itself(run: Run) -> None:

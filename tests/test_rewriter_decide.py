@@ -105,8 +105,8 @@ A, C = "model.a", "model.c"
 FASTER = {(A, "compact"): 0.5, ("whole", "rewritten"): 0.8}
 
 
-def decided(target: Chains, keep: Any = "faster", cache: Cache | None = None) -> tuple[Any, Report]:
-    return decide.decide(target, Settings(keep), cache or Cache())
+def decided(target: Chains, change: Any = "faster", cache: Cache | None = None) -> tuple[Any, Report]:
+    return decide.decide(target, Settings(change), cache or Cache())
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_declined_site_is_not_timed() -> None:
 
 
 def test_the_same_decisions_from_a_cache(tmp_path: Path) -> None:
-    """They are not timed again, and another machine's or another `keep` are others."""
+    """They are not timed again, and another machine's or another `change` are others."""
     path = tmp_path / "decisions.json"
     _, first = decided(Chains(FASTER), cache=Cache(path))
     again = Chains({(A, "compact"): 9.0, (C, "compact"): 0.1, ("whole", "rewritten"): 0.5})
@@ -250,8 +250,8 @@ def test_a_slower_whole_keeps_every_site() -> None:
     assert report.milliseconds is None
 
 
-def test_settings_refuse_another_keep() -> None:
-    with pytest.raises(ValueError, match=r'keep must be "faster" or "all"; got \'some\''):
+def test_settings_refuse_another_change() -> None:
+    with pytest.raises(ValueError, match=r'change must be "faster" or "all"; got \'some\''):
         Settings("some")  # type: ignore[arg-type]
 
 

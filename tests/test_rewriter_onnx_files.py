@@ -57,7 +57,7 @@ def test_a_path_gives_a_message(tmp_path: Path, opset: int) -> None:
     """From the oldest opset to the newest; the checker of ONNX finds nothing."""
     path = tmp_path / "model.onnx"
     files.save_model(upsampler(opset), path)
-    changed, report = rewrite(str(path), keep="all", seconds=0.01)
+    changed, report = rewrite(str(path), change="all", seconds=0.01)
     assert isinstance(changed, onnx.ModelProto)
     assert report.changed
     onnx.checker.check_model(changed, full_check=True)
@@ -75,7 +75,7 @@ def test_a_message_gives_a_message() -> None:
 
 def test_external_data_is_read(tmp_path: Path) -> None:
     """Weights in a file beside the model, as large models have them."""
-    changed, _ = rewrite(external_file(tmp_path / "model.onnx"), keep="all", seconds=0.01)
+    changed, _ = rewrite(external_file(tmp_path / "model.onnx"), change="all", seconds=0.01)
     assert_equal_models(upsampler(), ir.from_proto(changed), noise(1, 2, 5, 6))
 
 
@@ -84,7 +84,7 @@ def test_external_data_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(files, "LARGEST_MESSAGE", 100)
     large = files.load_model(external_file(tmp_path / "model.onnx"))
     assert isinstance(next(iter(large.graph.initializers.values())).const_value, ir.ExternalTensor)
-    changed, _ = rewrite(large, keep="all", seconds=0.01)
+    changed, _ = rewrite(large, change="all", seconds=0.01)
     path = tmp_path / "out" / "changed.onnx"
     path.parent.mkdir()
     files.save_model(changed, path)
@@ -144,7 +144,7 @@ def test_nodes_out_of_order(tmp_path: Path) -> None:
         proto.graph.node.add(op_type="Neg", input=["x"], output=["negative"])
         node.input[0] = "negative"
 
-    changed, _ = rewrite(changed_file(tmp_path / "model.onnx", change), keep="all", seconds=0.01)
+    changed, _ = rewrite(changed_file(tmp_path / "model.onnx", change), change="all", seconds=0.01)
     assert next(node.op_type for node in changed.graph.node) == "Neg"
 
 
@@ -232,7 +232,7 @@ def test_the_standard_domain_has_two_names(tmp_path: Path) -> None:
     path = changed_file(
         tmp_path / "m.onnx", lambda proto: setattr(proto.opset_import[0], "domain", "ai.onnx")
     )
-    changed, _ = rewrite(path, keep="all", seconds=0.01)
+    changed, _ = rewrite(path, change="all", seconds=0.01)
     assert_equal_models(upsampler(), ir.from_proto(changed), noise(1, 2, 5, 6))
 
 
@@ -285,4 +285,4 @@ def test_damaged_anywhere(tmp_path: Path, edits: list[tuple[int, int]]) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(data)
     with suppress(ValueError, MismatchError):  # weights of 1e38 overflow in one form and not in another
-        rewrite(path, keep="all", seconds=0)
+        rewrite(path, change="all", seconds=0)

@@ -183,7 +183,7 @@ def test_the_graphs_have_all_rules() -> None:
         "convolution + shuffle",
     ]
     assert_all_forms_equal(made, x, noise(2, 3, 16, 16), tolerance=1e-4)
-    changed, report = rewrite(made, x, keep="all", seconds=0.01)
+    changed, report = rewrite(made, x, change="all", seconds=0.01)
     assert not {"ConvTranspose", "Resize"} & set(operators(changed))
     assert report.error[1] is not None
     assert report.error[1] < 1e-4
@@ -197,7 +197,7 @@ def test_decisions_are_repeated_from_the_cache(runtime: str, tmp_path: Any) -> N
         ["n", 3, "h", "w"],
     )
     x, cache = noise(1, 3, 8, 8), tmp_path / "cache.json"
-    options: dict[str, Any] = {"keep": "all", "runtime": runtime, "seconds": 0.01, "cache": cache}
+    options: dict[str, Any] = {"change": "all", "runtime": runtime, "seconds": 0.01, "cache": cache}
     first, _ = rewrite(made, x, **options)
     second, report = rewrite(made, x, **options)
     assert report.sites[0].reason == "as decided before"
@@ -246,6 +246,6 @@ def test_sequences_are_passed_over() -> None:
         return op("Relu", op("SequenceAt", sequence, np.array(1)))
 
     made, x = model(build, ["n", 3, "h", "w"]), noise(1, 3, 8, 8)
-    changed, report = rewrite(made, x, keep="all", seconds=0.01)
+    changed, report = rewrite(made, x, change="all", seconds=0.01)
     assert report.changed
     assert_equal_models(made, changed, x)

@@ -45,7 +45,7 @@ def test_types(runtime: str, dtype: ir.DataType, bound: float) -> None:
     """New weights have the type of the old ones."""
     made = decoder(dtype)
     changed, report = rewrite(
-        made, noise(1, 3, 6, 5, dtype=dtype.numpy()), keep="all", seconds=0.01, runtime=runtime
+        made, noise(1, 3, 6, 5, dtype=dtype.numpy()), change="all", seconds=0.01, runtime=runtime
     )
     assert not {"ConvTranspose", "Resize"} & set(operators(changed))
     kinds = {value.const_value.dtype for value in changed.graph.initializers.values()}

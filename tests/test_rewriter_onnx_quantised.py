@@ -184,7 +184,7 @@ def test_what_saturates_by_itself_is_no_mismatch() -> None:
         return rounded(op, op("ConvTranspose", maps, weights[1], strides=[2, 2]), 0.5, 128)
 
     made, x = model(build, ["n", 2, "h", "w"]), noise(1, 2, 9, 8)
-    _, report = rewrite(made, x, keep="all", seconds=0.01)
+    _, report = rewrite(made, x, change="all", seconds=0.01)
     assert report.changed
 
 
@@ -212,7 +212,7 @@ def test_rounding_moves_in_front_of_the_shuffle() -> None:
 def test_rewritten_whole(opset: int, runtime: str) -> None:
     """Decided, proven and timed with integers going in and out of the site."""
     made, x = quantised(opset=opset), noise(1, 2, 9, 8)
-    changed, report = rewrite(made, x, keep="all", seconds=0.01, runtime=runtime)
+    changed, report = rewrite(made, x, change="all", seconds=0.01, runtime=runtime)
     assert report.changed
     assert_one_step(made, changed, x)
 
@@ -227,7 +227,7 @@ def test_signed_in_unsigned_out() -> None:
         return rounded(op, op("ConvTranspose", pixels, weight, strides=[2, 2]), 0.1, 128)
 
     made, x = model(build, ["n", 2, "h", "w"]), noise(1, 2, 5, 6)
-    changed, report = rewrite(made, x, keep="all", seconds=0.01)
+    changed, report = rewrite(made, x, change="all", seconds=0.01)
     assert report.changed
     assert_one_step(made, changed, x)
 

@@ -156,7 +156,7 @@ def test_several_readers_of_the_resize() -> None:
     made = model(build, ["n", 3, "h", "w"])
     proven = target(made, X)
     first, second = proven.sites()
-    assert (first.kept, second.kept) == (1, 1)
+    assert (first.shared_prefix, second.shared_prefix) == (1, 1)
     one, both = proven.rewritten({first: "split"}), proven.rewritten({first: "split", second: "compact"})
     assert_equal_models(made, one, X)
     assert_equal_models(made, both, X)
@@ -172,8 +172,8 @@ def test_a_resize_that_is_an_output_stays() -> None:
         return [maps, convolve(op, maps)]
 
     made = model(build, ["n", 3, "h", "w"])
-    assert [site.kept for site in target(made, X).sites()] == [1]
-    changed, _ = rewrite(made, X, keep="all", seconds=0.01)
+    assert [site.shared_prefix for site in target(made, X).sites()] == [1]
+    changed, _ = rewrite(made, X, change="all", seconds=0.01)
     assert operators(changed)[0] == "Resize"
     assert_equal_models(made, changed, X)
 
@@ -259,7 +259,7 @@ def test_sizes_instead_of_factors(computed: bool) -> None:
 
     fixed = model(build, [1, 3, 4, 5])
     assert assert_all_forms_equal(fixed, X) >= {"transposed", "split"}
-    rewrite(fixed, keep="all", seconds=0.01)
+    rewrite(fixed, change="all", seconds=0.01)
     (site,) = target(model(build, ["n", 3, "h", "w"]), X).sites()
     assert site.reason == "its size is given, not its factor"
 

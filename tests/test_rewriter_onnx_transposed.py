@@ -132,7 +132,7 @@ def test_weights_may_be_computed_from_constants() -> None:
 
     made, x = model(build, [1, 2, "h", "w"]), noise(1, 2, 3, 3)
     assert assert_all_forms_equal(made, x) == {"compact", "split"}
-    changed, _ = rewrite(made, x, keep="all", seconds=0.01)
+    changed, _ = rewrite(made, x, change="all", seconds=0.01)
     assert not {"Abs", "Mul"} & set(operators(changed))
 
 
@@ -192,7 +192,7 @@ def test_the_original_is_left_as_it_is() -> None:
     """The model that came has its nodes, names and weights afterwards."""
     made = upsampler()
     before = ir.to_proto(made).SerializeToString()
-    changed, report = rewrite(made, noise(1, 2, 5, 6), keep="all", seconds=0.01)
+    changed, report = rewrite(made, noise(1, 2, 5, 6), change="all", seconds=0.01)
     assert ir.to_proto(made).SerializeToString() == before
     assert report.changed
     assert isinstance(changed, ir.Model)
@@ -210,7 +210,7 @@ def test_a_graph_output_keeps_its_name() -> None:
         return [op("ConvTranspose", first, noise(2, 2, 3, 3), strides=[2, 2]), first]
 
     made, x = model(build, [1, 2, "h", "w"]), noise(1, 2, 3, 4)
-    changed, _ = rewrite(made, x, keep="all", seconds=0.01)
+    changed, _ = rewrite(made, x, change="all", seconds=0.01)
     assert operators(changed).count("ConvTranspose") == 0
     assert_equal_models(made, changed, x, noise(1, 2, 6, 3))
 
@@ -229,7 +229,7 @@ def test_a_wrong_shuffle_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     made = model(lambda op, x: op("ConvTranspose", x, noise(2, 3, 4, 4), strides=[2, 2]), [1, 2, "h", "w"])
     made.graph[0].name = "decoder/up"
     with pytest.raises(MismatchError, match=r"decoder/up must not change; as \w+ the model differs"):
-        rewrite(made, noise(1, 2, 5, 6), keep="all", seconds=0.01, cache=None)
+        rewrite(made, noise(1, 2, 5, 6), change="all", seconds=0.01, cache=None)
 
 
 def test_what_follows_cannot_hide_a_wrong_shuffle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +241,7 @@ def test_what_follows_cannot_hide_a_wrong_shuffle(monkeypatch: pytest.MonkeyPatc
         return op("Mul", maps, np.array(0, np.float32))
 
     with pytest.raises(MismatchError, match="must not change"):
-        rewrite(model(build, [1, 2, "h", "w"]), noise(1, 2, 5, 6), keep="all", seconds=0.01)
+        rewrite(model(build, [1, 2, "h", "w"]), noise(1, 2, 5, 6), change="all", seconds=0.01)
 
 
 def test_one_pixel_between_zeros_and_a_crop() -> None:

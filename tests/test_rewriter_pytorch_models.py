@@ -267,7 +267,7 @@ def test_without_up_samplers_nothing_changes() -> None:
 
 def test_every_site_that_can_be_is_in_lr_space() -> None:
     """For machines without transposed convolution or resize."""
-    changed, report = forcibly(seeded(Decoder()), EXAMPLE, any_form(0), keep="all")
+    changed, report = forcibly(seeded(Decoder()), EXAMPLE, any_form(0), change="all")
     left = {type(module) for module in changed.modules()} & {nn.ConvTranspose2d, nn.Upsample}
     assert not left
     assert reasons(report) == {"wide": "it is in LR space already"}
@@ -350,7 +350,7 @@ def test_a_scripted_or_compiled_model_is_no_python(made: Any) -> None:
     ("options", "message"),
     [
         ({"runtime": "openvino"}, r"runtime is for ONNX models; got 'openvino' for a Identity\."),
-        ({"keep": "none"}, r'keep must be "faster" or "all"; got \'none\'\.'),
+        ({"change": "none"}, r'change must be "faster" or "all"; got \'none\'\.'),
     ],
 )
 def test_wrong_options(options: Any, message: str) -> None:

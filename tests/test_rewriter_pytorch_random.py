@@ -144,5 +144,5 @@ def test_a_rewritten_network_computes_the_same(network: Any, seed: int) -> None:
     event(f"{sum(record.changed for record in report.sites)} sites changed")
     event(f"{sum(not record.changed for record in report.sites)} sites kept")
     assert_same_function(changed, model, (example,), (other,))
-    changed, report = forcibly(model, example, any_form(seed), keep="all")
+    changed, report = forcibly(model, example, any_form(seed), change="all")
     assert_same_function(changed, model, (example,), (other,))

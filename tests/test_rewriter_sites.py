@@ -75,7 +75,7 @@ FUSED = "nearest resize + convolution"
 def test_a_row_of_nodes_is_a_site() -> None:
     (site,) = find(row(convolution(), RESIZE, RELU, Pad(((0, 0),) * 2), convolution(), RELU))
     assert (site.nodes, site.was, site.path) == (("b", "c", "d", "e"), FUSED, "model.e")
-    assert (site.reason, site.kept) == (None, 0)
+    assert (site.reason, site.shared_prefix) == (None, 0)
     assert list(site.forms) == ["transposed", "aligned", "compact", "split", "products"]
     assert list(map(type, site.chain)) == [Resize, Pointwise, Pad, Convolution]
 
@@ -108,11 +108,11 @@ def test_what_fuses_more_comes_first() -> None:
 
 def test_nodes_that_others_read_are_kept() -> None:
     (site,) = find(row(RESIZE, RELU, convolution(), readers="a"))
-    assert (site.nodes, site.kept) == (("a", "b", "c"), 1)
+    assert (site.nodes, site.shared_prefix) == (("a", "b", "c"), 1)
     (site,) = find(row(RESIZE, RELU, convolution(), readers="b"))
-    assert site.kept == 2
+    assert site.shared_prefix == 2
     (site,) = find(row(RESIZE, RELU, convolution(), readers="c"))
-    assert site.kept == 0
+    assert site.shared_prefix == 0
 
 
 def test_branches_share_a_resize() -> None:
@@ -120,14 +120,14 @@ def test_branches_share_a_resize() -> None:
     graph = Names({"a": (RESIZE, ""), "b": (convolution(), "a"), "c": (RELU, "a"), "d": (convolution(), "c")})
     sites = find(graph)
     assert [site.nodes for site in sites] == [("a", "b"), ("a", "c", "d")]
-    assert [site.kept for site in sites] == [1, 1]
+    assert [site.shared_prefix for site in sites] == [1, 1]
 
 
 def test_no_node_is_changed_by_two_sites() -> None:
     """Not even a convolution that a resize and a shuffle want, and that others read too."""
     first, second = find(row(RESIZE, convolution(outputs=32), SHUFFLE, readers="b"))
-    assert (first.nodes, first.kept) == (("a", "b"), 0)
-    assert (second.nodes, second.kept) == (("b", "c"), 1)
+    assert (first.nodes, first.shared_prefix) == (("a", "b"), 0)
+    assert (second.nodes, second.shared_prefix) == (("b", "c"), 1)
 
 
 def test_a_declined_row_says_why() -> None:

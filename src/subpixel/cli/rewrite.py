@@ -22,7 +22,7 @@ def rewrite(
     runtime: Annotated[
         Literal["onnxruntime", "openvino"], typer.Option("--for", help="What will run the model.")
     ] = "onnxruntime",
-    keep: Annotated[
+    change: Annotated[
         Literal["faster", "all"],
         typer.Option(help="Change what is measured to be faster, or all that has an exact LR form."),
     ] = "faster",
@@ -62,7 +62,7 @@ def rewrite(
         result, report = rewrite_model(
             original,
             example,
-            keep=keep,
+            change=change,
             runtime=runtime,
             cache=cache,
             progress=lambda done, count, name: report_on(0, name)(done / count),

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from subpixel.rewriter.decide import Cache, Keep, MismatchError, Progress, Settings
+from subpixel.rewriter.decide import Cache, Change, MismatchError, Progress, Settings
 from subpixel.rewriter.report import Record, Report
 
 __all__ = ["MismatchError", "Record", "Report", "rewrite"]
@@ -13,7 +13,7 @@ def rewrite(
     model: Any,
     example_inputs: Any = None,
     *,
-    keep: Keep = "faster",
+    change: Change = "faster",
     runtime: str | None = None,
     cache: str | Path | None = None,
     seconds: float = 2.0,
@@ -31,8 +31,8 @@ def rewrite(
             the path of an ONNX file. It is left as it is.
         example_inputs: a tensor or the tuple of the model's arguments; for ONNX a dict of arrays by name, or
             None where all sizes are fixed.
-        keep: "faster", or "all" to change every site that has an exact LR form, for machines without
-            transposed convolution or resize.
+        change: which sites to change: "faster" where a form is measured to be faster, "all" where there is an
+            exact LR form, for machines without transposed convolution or resize.
         runtime: what will run an ONNX model, "onnxruntime" (the default) or "openvino".
         cache: a JSON file of decisions, read and written; with it, the same model is decided the same again.
         seconds: for the timing of a site, at most.
@@ -58,7 +58,7 @@ def rewrite(
 
     References: Shi et al. 2016 (arXiv:1609.07009).
     """
-    settings = Settings(keep, seconds, seed, progress or Settings.progress)
+    settings = Settings(change, seconds, seed, progress or Settings.progress)
     decisions = Cache(None if cache is None else Path(cache))
     library = type(model).__module__.partition(".")[0]
     if isinstance(model, str | Path) or library in ("onnx", "onnx_ir"):

@@ -24,7 +24,7 @@ from subpixel.rewriter.layers import (
 from subpixel.rewriter.report import Record, Report
 from subpixel.rewriter.sites import Site
 
-Keep = Literal["faster", "all"]
+Change = Literal["faster", "all"]
 KEPT = "kept"
 REWRITTEN = "rewritten"
 ORIGINAL = "original"  # where only the memory format changes
@@ -119,20 +119,20 @@ class Settings:
     """How to decide.
 
     Attributes:
-        keep: "faster" changes what is measured to be faster, "all" every site that has an exact LR form.
+        change: "faster" changes what is measured to be faster, "all" every site that has an exact LR form.
         seconds: for the timing of a site, at most.
         seed: of random inputs and of the order of timing.
         progress: told how many of how many timings are done, and what is timed next.
     """
 
-    keep: Keep = "faster"
+    change: Change = "faster"
     seconds: float = 2.0
     seed: int = 0
     progress: Progress = lambda _done, _count, _name: None
 
     def __post_init__(self) -> None:
-        if self.keep not in ("faster", "all"):
-            raise ValueError(f'keep must be "faster" or "all"; got {self.keep!r}.')
+        if self.change not in ("faster", "all"):
+            raise ValueError(f'change must be "faster" or "all"; got {self.change!r}.')
 
 
 def decide(target: Target[ModelT], settings: Settings, cache: Cache) -> tuple[ModelT | None, Report]:
@@ -166,7 +166,7 @@ def decide(target: Target[ModelT], settings: Settings, cache: Cache) -> tuple[Mo
     times: Times = {}
     if key not in cache.forms:
         times = _race_whole(target, model, settings)
-        slower = settings.keep == "faster" and gain(times[KEPT], times[REWRITTEN]) < 1
+        slower = settings.change == "faster" and gain(times[KEPT], times[REWRITTEN]) < 1
         cache.forms[key] = KEPT if slower else REWRITTEN
         cache.save()
     if cache.forms[key] == KEPT:
@@ -176,7 +176,7 @@ def decide(target: Target[ModelT], settings: Settings, cache: Cache) -> tuple[Mo
 
 
 def _key(target: Target[Any], site: Site[Any], settings: Settings) -> str:
-    return f"{settings.keep} {target.runtime} {target.key(site)}"
+    return f"{settings.change} {target.runtime} {target.key(site)}"
 
 
 def _race_whole(target: Target[ModelT], model: ModelT, settings: Settings) -> Times:
@@ -192,7 +192,7 @@ def _race_whole(target: Target[ModelT], model: ModelT, settings: Settings) -> Ti
 def _record(target: Target[Any], site: Site[Any], settings: Settings, cache: Cache) -> Record:
     if site.reason is not None:
         return Record(site.path, site.was, KEPT, site.reason)
-    allowed = _allowed(target, site, settings.keep)
+    allowed = _allowed(target, site, settings.change)
     if not allowed:
         return Record(site.path, site.was, KEPT, "it is in LR space already")
     key = _key(target, site, settings)
@@ -202,13 +202,13 @@ def _record(target: Target[Any], site: Site[Any], settings: Settings, cache: Cac
         if len(runs) == 1:
             return Record(site.path, site.was, KEPT, "the runtime refuses its other forms")
         times = race(runs, settings.seconds, settings.seed)
-        cache.forms[key] = _choice(times, settings.keep)
+        cache.forms[key] = _choice(times, settings.change)
     return _described(site, cache.forms[key], target.shape(site), times)
 
 
-def _allowed(target: Target[Any], site: Site[Any], keep: Keep) -> list[str]:
+def _allowed(target: Target[Any], site: Site[Any], change: Change) -> list[str]:
     """The names to choose from: all, or those in LR space if the site is not there yet."""
-    if keep == "faster":
+    if change == "faster":
         return target.names(site)
     if _in_lr_space(site.chain):
         return []
@@ -224,10 +224,10 @@ def base(name: str) -> str:
     return name.partition(",")[0]
 
 
-def _choice(times: Times, keep: Keep) -> str:
+def _choice(times: Times, change: Change) -> str:
     others = {name: taken for name, taken in times.items() if name != KEPT}
     best = min(others, key=lambda name: median(others[name]))
-    return best if keep == "all" or gain(times[KEPT], times[best]) >= WORTH else KEPT
+    return best if change == "all" or gain(times[KEPT], times[best]) >= WORTH else KEPT
 
 
 def _described(site: Site[Any], choice: str, shape: Shape, times: Times) -> Record:

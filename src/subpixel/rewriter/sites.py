@@ -73,7 +73,7 @@ class Site(Generic[NodeT]):
         rule: the one that fits, or None.
         reason: why it must be kept, or None.
         forms: the equal chains by name; none where it must be kept.
-        kept: how many of the first nodes others read, so that they stay whatever is decided.
+        shared_prefix: how many of the first nodes stay whatever is decided, since others read their output.
     """
 
     path: str
@@ -83,7 +83,7 @@ class Site(Generic[NodeT]):
     rule: Rule | None
     reason: str | None = None
     forms: dict[str, Chain] = field(default_factory=dict)
-    kept: int = 0
+    shared_prefix: int = 0
 
     @property
     def chain(self) -> Chain:
@@ -101,11 +101,11 @@ def find(graph: Graph[NodeT]) -> list[Site[NodeT]]:
             site = _site(graph, rule, row)
             if site.reason is not None:
                 declined.append(site)
-            elif _only_moves(graph, row[site.kept :]):
+            elif _only_moves(graph, row[site.shared_prefix :]):
                 continue  # all that would be saved is a copy
-            elif taken.isdisjoint(row[site.kept :]):
+            elif taken.isdisjoint(row[site.shared_prefix :]):
                 sites.append(site)
-                taken.update(row[site.kept :])
+                taken.update(row[site.shared_prefix :])
                 named.update(row)
     for site in declined:
         if named.isdisjoint(site.nodes):
@@ -137,11 +137,11 @@ def _rows(graph: Graph[NodeT], rule: Rule) -> Iterator[tuple[NodeT, ...]]:
 def _site(graph: Graph[NodeT], rule: Rule, row: tuple[NodeT, ...]) -> Site[NodeT]:
     layers = tuple(map(graph.layers, row))
     chain = _chain(graph, row)
-    kept = max((i + 1 for i, node in enumerate(row[:-1]) if graph.shared(node)), default=0)
+    shared_prefix = max((i + 1 for i, node in enumerate(row[:-1]) if graph.shared(node)), default=0)
     path = graph.path(_namesake(graph, row))
     if reason := rule.check(chain):
         return Site(path, row, layers, rule.name, rule, reason)
-    return Site(path, row, layers, rule.name, rule, None, rule.rewrite(chain), kept)
+    return Site(path, row, layers, rule.name, rule, None, rule.rewrite(chain), shared_prefix)
 
 
 def _unmatched(graph: Graph[NodeT], node: NodeT) -> Site[NodeT]:

@@ -61,7 +61,7 @@ def lowered(graph: OnnxGraph, site: Site[ir.Node], form: str, prefix: str) -> Lo
 
 def timed(graph: OnnxGraph, site: Site[ir.Node], form: str | None) -> ir.Model:
     """A form of a site, or the original, as a model of its own, with what quantises its input and output."""
-    nodes: Sequence[ir.Node] = site.nodes[site.kept :]
+    nodes: Sequence[ir.Node] = site.nodes[site.shared_prefix :]
     initializers: Sequence[ir.Value] = ()
     if form is None:
         data = graph.data_value(nodes[0])

@@ -77,7 +77,7 @@ class OnnxTarget:
     def key(self, site: Site[Any]) -> str:
         """See `Target`."""
         layers = "; ".join(map(_signature, site.chain))
-        return f"{layers} at {self.shape(site)} {self._dtype(site).name} {site.kept}"
+        return f"{layers} at {self.shape(site)} {self._dtype(site).name} {site.shared_prefix}"
 
     def names(self, site: Site[Any]) -> list[str]:
         """See `Target`."""

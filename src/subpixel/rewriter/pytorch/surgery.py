@@ -142,7 +142,7 @@ def _prepares(node: fx.Node) -> bool:
 
 def _of_modules(model: nn.Module, scope: Scope, site: Site[Any]) -> bool:
     """Whether a site is made of modules that nothing else calls or changes."""
-    if site.kept or any(node.op != "call_module" for node in site.nodes):
+    if site.shared_prefix or any(node.op != "call_module" for node in site.nodes):
         return False
     if any(in_place(node, scope.owner) for node in site.nodes):
         return False

@@ -141,7 +141,7 @@ class ModuleTarget:
         _, given, result = self._located[site]
         formats = FORMATS[memory_format(given)], FORMATS[memory_format(result)]
         layers = "; ".join(map(signature, site.chain))
-        return f"{layers} at {tuple(given.shape)} {given.dtype} {formats} {site.kept}"
+        return f"{layers} at {tuple(given.shape)} {given.dtype} {formats} {site.shared_prefix}"
 
     def names(self, site: Site[Any]) -> list[str]:
         """See `Target`: each form in the memory format that the input has, and in the other one."""
@@ -157,8 +157,8 @@ class ModuleTarget:
     def runs(self, site: Site[Any]) -> dict[str, Run]:
         """See `Target`."""
         scope, given, _ = self._located[site]
-        start = fragment(scope, site.nodes[: site.kept])(given) if site.kept else given
-        runs = {KEPT: _run_on(fragment(scope, site.nodes[site.kept :]), start)}
+        start = fragment(scope, site.nodes[: site.shared_prefix])(given) if site.shared_prefix else given
+        runs = {KEPT: _run_on(fragment(scope, site.nodes[site.shared_prefix :]), start)}
         for name in self.names(site):
             runs[name] = _run_on(replaced(scope, self._replacement(site, name, site.forms)), given)
         return runs
