@@ -6,11 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from subpixel.functional import CHANNELS_LAST, convolve, pad, periodic_unshuffle, phase_maps
-from subpixel.geometry import Axis
-from subpixel.kernels import Phase
+from subpixel.functional import CHANNELS_LAST
 from subpixel.nn import PeriodicShuffle, PeriodicUnshuffle, ResizeConv
 from subpixel.rewriter.layers import (
     Convolution,
@@ -25,100 +22,17 @@ from subpixel.rewriter.layers import (
     UnshuffledConvolution,
     ZeroInsertion,
 )
+from subpixel.rewriter.pytorch.installed import (
+    Padding,
+    SplitConvTranspose,
+    ToMemoryFormat,
+    UnshuffledConv,
+    ZeroInsert,
+    frozen,
+)
 
 CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-
-
-class Padding(nn.Module):
-    """Pad (low, high) on each axis, or crop where a number is negative."""
-
-    def __init__(self, pads: Sequence[tuple[int, int]], mode: str) -> None:
-        super().__init__()
-        self.pads, self.mode = tuple(pads), mode
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Give (batch, c, *(n + low + high))."""
-        if self.mode == "zeros":
-            return pad(x, self.pads)
-        return F.pad(x, [n for pair in reversed(self.pads) for n in pair], mode=self.mode)
-
-    def extra_repr(self) -> str:
-        """What `repr` shows."""
-        return f"{self.pads}, mode={self.mode!r}"
-
-
-class SplitConvTranspose(nn.Module):
-    """A transposed convolution as a convolution for each phase, whose kernels are mapped once."""
-
-    def __init__(
-        self, phases: Sequence[Phase[Tensor]], bias: Tensor | None, geometry: Sequence[Axis], groups: int
-    ) -> None:
-        super().__init__()
-        self.weights = nn.ParameterList(_parameter(phase.weight) for phase in phases)
-        self.bias = None if bias is None else _parameter(bias)
-        self.axes = [phase.axes for phase in phases]
-        self.geometry, self.groups = tuple(geometry), groups
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Give what the transposed convolution gives."""
-        phases = [Phase(weight, axes) for weight, axes in zip(self.weights, self.axes, strict=True)]
-        return phase_maps(x, phases, self.bias, self.geometry, self.groups)
-
-
-class UnshuffledConv(nn.Module):
-    """A strided convolution computed on the unshuffled input, of any size."""
-
-    def __init__(self, layer: UnshuffledConvolution) -> None:
-        super().__init__()
-        self.weight = _parameter(layer.weight)
-        self.bias = None if layer.bias is None else _parameter(layer.bias)
-        self.geometry, self.groups = layer.geometry, layer.groups
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Give what the strided convolution gives."""
-        layer = UnshuffledConvolution(self.weight, self.bias, self.geometry, self.groups)
-        for step in layer.lower(x.shape[2:]):
-            if isinstance(step, Pad):
-                x = pad(x, step.pads)
-            elif isinstance(step, Unshuffle):
-                x = periodic_unshuffle(x, step.factors)
-            elif isinstance(step, Convolution):
-                x = convolve(x, step.weight, step.bias, step.pads, step.dilation, step.groups)
-        return x
-
-
-class ZeroInsert(nn.Module):
-    """Zeros between pixels, and behind the last."""
-
-    def __init__(self, layer: ZeroInsertion) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Give (batch, c, *m)."""
-        result = x.new_zeros(self.layer.output_shape(tuple(x.shape)))
-        originals: Any = (..., *(slice(None, None, factor) for factor in self.layer.factors))
-        result[originals] = x
-        return result
-
-
-class ToMemoryFormat(nn.Module):
-    """Change how pixels and channels lie in memory, and no value."""
-
-    def __init__(self, memory_format: torch.memory_format) -> None:
-        super().__init__()
-        self.memory_format = memory_format
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Give the same tensor in the memory format."""
-        return x.contiguous(memory_format=self.memory_format)
-
-    def extra_repr(self) -> str:
-        """What `repr` shows."""
-        return str(self.memory_format)
-
-
 Formats = tuple[torch.memory_format, torch.memory_format, torch.memory_format]
 
 
@@ -138,7 +52,7 @@ def lower(chain: Sequence[Layer], like: Tensor, formats: Formats) -> nn.Module:
         modules = [*modules, ToMemoryFormat(result)]
     row = nn.Sequential(*modules).to(device=like.device, dtype=like.dtype).eval()
     if inner in CHANNELS_LAST.values():
-        for weight in row.parameters():
+        for weight in (*row.parameters(), *row.buffers()):
             if weight.ndim in CHANNELS_LAST and CHANNELS_LAST[weight.ndim] == inner:
                 weight.data = weight.data.contiguous(memory_format=inner)
     return row if len(row) > 1 else row[0]
@@ -146,7 +60,7 @@ def lower(chain: Sequence[Layer], like: Tensor, formats: Formats) -> nn.Module:
 
 def _convolution(layer: Convolution) -> list[nn.Module]:
     even = all(low == high >= 0 for low, high in layer.pads)
-    weight, kind = _tensor(layer.weight), CONVOLUTIONS[len(layer.pads)]
+    weight, kind = layer.weight, CONVOLUTIONS[len(layer.pads)]
     module = kind(
         weight.shape[1] * layer.groups,
         weight.shape[0],
@@ -165,7 +79,7 @@ def _convolution(layer: Convolution) -> list[nn.Module]:
 def _transposed(layer: Transposed) -> list[nn.Module]:
     names = ("stride", "padding", "output_padding", "dilation")
     options: Any = {name: tuple(getattr(axis, name) for axis in layer.geometry) for name in names}
-    weight, kind = _tensor(layer.weight), TRANSPOSED[len(layer.geometry)]
+    weight, kind = layer.weight, TRANSPOSED[len(layer.geometry)]
     channels = weight.shape[0], weight.shape[1] * layer.groups
     size, bias = tuple(weight.shape[2:]), layer.bias is not None
     module = kind(*channels, size, groups=layer.groups, bias=bias, device="meta", **options)
@@ -202,15 +116,11 @@ MAKERS: dict[type[Layer], Callable[[Any], list[nn.Module]]] = {
 }
 
 
-def _fill(module: Any, weight: Tensor, bias: Any) -> None:
-    module.weight = _parameter(weight)
+def _fill(module: Any, weight: Any, bias: Any) -> None:
+    if isinstance(weight, np.ndarray):  # kernels of an interpolation: no weights, so not in the state_dict
+        del module.weight
+        module.register_buffer("weight", torch.from_numpy(weight), persistent=False)
+        return
+    module.weight = frozen(weight)
     if bias is not None:
-        module.bias = _parameter(bias)
-
-
-def _parameter(weight: Any) -> nn.Parameter:
-    return nn.Parameter(_tensor(weight).clone(memory_format=torch.contiguous_format), requires_grad=False)
-
-
-def _tensor(weight: Any) -> Tensor:
-    return torch.from_numpy(weight) if isinstance(weight, np.ndarray) else weight
+        module.bias = frozen(bias)

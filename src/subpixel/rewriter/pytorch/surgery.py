@@ -9,8 +9,11 @@ import torch
 from torch import fx, nn
 
 from subpixel.rewriter.layers import Pointwise
+from subpixel.rewriter.pytorch.forwards import give_forward
 from subpixel.rewriter.pytorch.graph import Scope, data_input, in_place
 from subpixel.rewriter.pytorch.guards import require
+from subpixel.rewriter.pytorch.installed import RewrittenSite
+from subpixel.rewriter.pytorch.loading import Origin, load_original_weights, weight_keys
 from subpixel.rewriter.pytorch.modules import asks_for_classes
 from subpixel.rewriter.sites import Site
 
@@ -19,7 +22,7 @@ class Replacement(NamedTuple):
     """What a site becomes: pointwise nodes of its own, a module, pointwise nodes."""
 
     before: tuple[fx.Node, ...]
-    module: nn.Module
+    module: RewrittenSite
     after: tuple[fx.Node, ...]
 
 
@@ -49,19 +52,17 @@ def install(model: nn.Module, scope: Scope, replacements: dict[Site[Any], Replac
     owner = model.get_submodule(scope.prefix)
     if all(_of_modules(model, scope, site) for site in replacements):
         for site, replacement in replacements.items():
-            pointwise = _pointwise(site)
-            for node in site.nodes:
-                if node not in pointwise and node.target != scope.name(site):
-                    _exchange(owner, str(node.target), nn.Identity())
-            _exchange(owner, scope.name(site), _with_weights(scope, site, replacement.module))
+            _install_module(owner, scope, site, replacement.module)
         return
     copies: dict[fx.Node, fx.Node] = {}
     graph = fx.Graph()
     graph.output(graph.graph_copy(scope.graph, copies))
     graph.set_codegen(vars(scope.graph)["_codegen"])  # how a program takes its arguments apart
+    origins = []
     for site, replacement in replacements.items():
         name = _free_name(owner, f"{scope.name(site).replace('.', '_')}_rewritten")
         owner.add_module(name, replacement.module)
+        origins.append(Origin(name, *weight_keys(scope, site)))
         first, *_, last = (copies[node] for node in (*site.nodes, site.nodes[-1]))
         with graph.inserting_before(first):
             source = data_input(first)
@@ -74,21 +75,23 @@ def install(model: nn.Module, scope: Scope, replacements: dict[Site[Any], Replac
         if not node.users and _prepares(node):
             graph.erase_node(node)
     _drop_unused(model, owner, scope, graph)
-    set_forward(owner, graph)
+    give_forward(owner, graph)
+    load_original_weights(owner, *origins)
 
 
-def set_forward(owner: nn.Module, graph: fx.Graph) -> None:
-    """Give a module the forward of a graph, and leave all else of it as it is."""
-    if isinstance(owner, fx.GraphModule):
-        owner.graph = graph
-        owner.delete_all_unused_submodules()
-        return
-    code = graph.python_code("self")
-    names: dict[str, Any] = dict(code.globals)
-    exec(compile(code.src, f"<rewritten {type(owner).__name__}>", "exec"), names)  # noqa: S102 (fx's way)
-    kind = type(owner)
-    body = {"forward": names["forward"], "__module__": kind.__module__, "__doc__": kind.__doc__}
-    owner.__class__ = type(kind.__name__, (kind,), body)
+def _install_module(owner: nn.Module, scope: Scope, site: Site[Any], module: RewrittenSite) -> None:
+    """Exchange the modules of a site for one that computes it, and for others that do nothing."""
+    name = scope.name(site)
+    keys, read = weight_keys(scope, site)
+    origin = Origin("", {key: key for key in keys}, frozenset(key.removeprefix(f"{name}.") for key in read))
+    load_original_weights(module, origin)
+    if scope.full_name(name) in scope.used_elsewhere:  # others look at the old weights
+        for key, weight in scope.owner.get_submodule(name).named_parameters(recurse=False):
+            module.register_parameter(key, weight)
+    for node in site.nodes:
+        if node not in _pointwise(site) and node.target != name:
+            _exchange(owner, str(node.target), nn.Identity())
+    _exchange(owner, name, module)
 
 
 def _free_name(owner: nn.Module, name: str) -> str:
@@ -175,17 +178,6 @@ def _exchange(owner: nn.Module, path: str, module: nn.Module) -> None:
         if hasattr(old, constant) and not hasattr(module, constant):
             setattr(module, constant, getattr(old, constant))
     setattr(owner.get_submodule(parent), name, module)
-
-
-def _with_weights(scope: Scope, site: Site[Any], module: nn.Module) -> nn.Module:
-    """A module with the old weights at their names, if others look at them."""
-    name = scope.name(site)
-    if scope.full_name(name) not in scope.used_elsewhere:
-        return module
-    row = nn.Sequential(module)
-    for key, weight in scope.owner.get_submodule(name).named_parameters(recurse=False):
-        row.register_parameter(key, weight)
-    return row
 
 
 def _drop_unused(model: nn.Module, owner: nn.Module, scope: Scope, graph: fx.Graph) -> None:

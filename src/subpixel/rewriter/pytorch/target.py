@@ -32,6 +32,8 @@ from subpixel.rewriter.proof import largest_difference
 from subpixel.rewriter.pytorch.comparison import copied, difference, run_model
 from subpixel.rewriter.pytorch.graph import Scope, Values, data_input
 from subpixel.rewriter.pytorch.guards import OtherBranchError
+from subpixel.rewriter.pytorch.installed import RewrittenSite
+from subpixel.rewriter.pytorch.loading import Recipe
 from subpixel.rewriter.pytorch.lower import lower
 from subpixel.rewriter.pytorch.modules import computes_weight
 from subpixel.rewriter.pytorch.operators import own_kind
@@ -234,7 +236,8 @@ class ModuleTarget:
         # In the original they may be in between: they commute with its resize, or with its shuffle.
         in_front = isinstance(chain[0], Pointwise | Resize)
         before, after = (nodes, ()) if in_front else ((), nodes)
-        return Replacement(before, lower(plain, like, formats), after)
+        recipe = Recipe.of(site.was, site.chain, base(name), formats)
+        return Replacement(before, RewrittenSite(lower(plain, like, formats), given.ndim, recipe), after)
 
     def _other_sizes(self) -> Iterator[tuple[Any, Any]]:
         """Random inputs of other sizes that the model takes."""

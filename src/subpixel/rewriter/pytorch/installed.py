@@ -1,0 +1,164 @@
+"""The modules that a rewritten model holds, for as long as its user keeps it.
+
+They can be pickled, copied, trained and exported, and ask PyTorch for nothing that is not public.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (its usual name)
+
+from subpixel.functional import convolve, pad, periodic_unshuffle, phase_maps
+from subpixel.geometry import Axis
+from subpixel.kernels import Phase
+from subpixel.rewriter.layers import (
+    Convolution,
+    Pad,
+    Pointwise,
+    Shuffle,
+    Transposed,
+    Unshuffle,
+    UnshuffledConvolution,
+    ZeroInsertion,
+)
+
+if TYPE_CHECKING:
+    from subpixel.rewriter.pytorch.loading import Recipe
+
+# PyTorch takes an input of these without a batch as a batch of one.
+BATCH_IS_OPTIONAL = (Convolution, Pad, Pointwise, Shuffle, Transposed)
+
+
+class RewrittenSite(nn.Module):
+    """What a site became: its layers, and a guard on the number of dimensions of its input.
+
+    PyTorch's resize takes the second dimension for the channels, and its convolution the first one where the
+    batch is missing: without a batch the two in a row are another function, which the layers do not compute.
+
+    Args:
+        layers: compute the site for an input of `ndim` dimensions.
+        ndim: of the input in the example, the batch included.
+        recipe: how the layers came from the weights of the original.
+    """
+
+    def __init__(self, layers: nn.Module, ndim: int, recipe: "Recipe") -> None:
+        super().__init__()
+        self.layers, self.ndim, self.recipe = layers, ndim, recipe
+        self.batch_is_optional = all(isinstance(layer, BATCH_IS_OPTIONAL) for layer in recipe.chain)
+
+    # TorchScript must be able to read this: no generators, and an f-string without conversions.
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (as PyTorch's own layers)
+        """Return what the original site returns."""
+        if input.dim() == self.ndim:
+            return self.layers(input)  # type: ignore[no-any-return]
+        if self.batch_is_optional and input.dim() == self.ndim - 1:
+            return self.layers(input.unsqueeze(0)).squeeze(0)  # type: ignore[no-any-return]
+        raise ValueError(
+            f"a rewritten layer must get an input of {self.ndim} dimensions, as in the example; got one of "
+            f"the shape {list(input.shape)}. Add the batch, or rewrite the model for inputs of this kind."
+        )
+
+
+class Padding(nn.Module):
+    """Pad (low, high) on each axis, or crop where a number is negative."""
+
+    def __init__(self, pads: Sequence[tuple[int, int]], mode: str) -> None:
+        super().__init__()
+        self.pads, self.mode = tuple(pads), mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (batch, c, *(n + low + high)) for (batch, c, *n)."""
+        if self.mode == "zeros":
+            return pad(x, self.pads)
+        return F.pad(x, [n for pair in reversed(self.pads) for n in pair], mode=self.mode)
+
+    def extra_repr(self) -> str:
+        """Return what `repr` shows."""
+        return f"{self.pads}, mode={self.mode!r}"
+
+
+class SplitConvTranspose(nn.Module):
+    """A transposed convolution as a convolution for each phase, whose kernels are mapped once."""
+
+    def __init__(
+        self, phases: Sequence[Phase[Tensor]], bias: Tensor | None, geometry: Sequence[Axis], groups: int
+    ) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList(frozen(phase.weight) for phase in phases)
+        self.bias = None if bias is None else frozen(bias)
+        self.axes = [phase.axes for phase in phases]
+        self.geometry, self.groups = tuple(geometry), groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the transposed convolution returns."""
+        phases = [Phase(weight, axes) for weight, axes in zip(self.weights, self.axes, strict=True)]
+        return phase_maps(x, phases, self.bias, self.geometry, self.groups)
+
+
+class UnshuffledConv(nn.Module):
+    """A strided convolution computed on the unshuffled input, of any size."""
+
+    def __init__(self, layer: UnshuffledConvolution) -> None:
+        super().__init__()
+        self.weight = frozen(layer.weight)
+        self.bias = None if layer.bias is None else frozen(layer.bias)
+        self.geometry, self.groups = layer.geometry, layer.groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the strided convolution returns."""
+        layer = UnshuffledConvolution(self.weight, self.bias, self.geometry, self.groups)
+        for step in layer.lower(x.shape[2:]):
+            if isinstance(step, Pad):
+                x = pad(x, step.pads)
+            elif isinstance(step, Unshuffle):
+                x = periodic_unshuffle(x, step.factors)
+            elif isinstance(step, Convolution):
+                x = convolve(x, step.weight, step.bias, step.pads, step.dilation, step.groups)
+        return x
+
+
+class ZeroInsert(nn.Module):
+    """Zeros between pixels and after the last one."""
+
+    def __init__(self, layer: ZeroInsertion) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (batch, c, *m), m the size with the zeros."""
+        result = x.new_zeros(self.layer.output_shape(tuple(x.shape)))
+        originals: Any = (..., *(slice(None, None, factor) for factor in self.layer.factors))
+        result[originals] = x
+        return result
+
+
+class ToMemoryFormat(nn.Module):
+    """Change how pixels and channels lie in memory, and no value.
+
+    Args:
+        memory_format: kept as its name, since pickle's protocol 2, which `torch.save` uses, cannot hold it.
+    """
+
+    def __init__(self, memory_format: torch.memory_format) -> None:
+        super().__init__()
+        self.memory_format = str(memory_format).removeprefix("torch.")
+
+    # Spelt out, since TorchScript knows the formats by their names in the source alone.
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the same tensor in the memory format."""
+        if self.memory_format == "channels_last":
+            return x.contiguous(memory_format=torch.channels_last)
+        if self.memory_format == "channels_last_3d":
+            return x.contiguous(memory_format=torch.channels_last_3d)
+        return x.contiguous()
+
+    def extra_repr(self) -> str:
+        """Return what `repr` shows."""
+        return self.memory_format
+
+
+def frozen(weight: Tensor) -> nn.Parameter:
+    """Return a parameter of its own memory that is not trained unless the user asks for it."""
+    return nn.Parameter(weight.clone(memory_format=torch.contiguous_format), requires_grad=False)
