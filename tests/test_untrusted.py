@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from subpixel import engines, exif
+from subpixel import engines
+from subpixel.images import tags
 from subpixel.network import FORMAT, LRConvolution, LRNetwork, bicubic, load
 from subpixel.stage import Stage
 from subpixel.upscale import Upscaler
@@ -24,8 +25,8 @@ def directory(*entries: tuple[int, int, int, int]) -> bytes:
 
 
 def count_calls(monkeypatch: pytest.MonkeyPatch, name: str, most: int) -> list[Any]:
-    """Have a function of `exif` fail when it is called more often than that."""
-    original: Callable[..., Any] = getattr(exif, name)
+    """Have a function of `tags` fail when it is called more often than that."""
+    original: Callable[..., Any] = getattr(tags, name)
     calls = []
 
     def counting(*arguments: Any) -> Any:
@@ -33,12 +34,12 @@ def count_calls(monkeypatch: pytest.MonkeyPatch, name: str, most: int) -> list[A
         assert len(calls) <= most
         return original(*arguments)
 
-    monkeypatch.setattr(exif, name, counting)
+    monkeypatch.setattr(tags, name, counting)
     return calls
 
 
-@pytest.mark.parametrize("tag", [exif.EXIF_IFD, exif.GPS_IFD])
-@pytest.mark.parametrize("read", [lambda data: exif.corrected(data, 8, 6), exif._parse])
+@pytest.mark.parametrize("tag", [tags.EXIF_IFD, tags.GPS_IFD])
+@pytest.mark.parametrize("read", [lambda data: tags.corrected(data, 8, 6), tags._parse])
 def test_many_pointers_to_one_directory_are_followed_once(
     monkeypatch: pytest.MonkeyPatch, read: Callable[[bytes], Any], tag: int
 ) -> None:
@@ -49,20 +50,20 @@ def test_many_pointers_to_one_directory_are_followed_once(
 
 
 def test_a_directory_has_a_bounded_number_of_tags() -> None:
-    tags = [(tag, 3, 1, 0) for tag in range(exif.MAX_ENTRIES + 1)]
+    entries = [(tag, 3, 1, 0) for tag in range(tags.MAX_ENTRIES + 1)]
     with pytest.raises(ValueError, match="at most 4096; got 4097"):
-        exif.corrected(HEADER + directory(*tags), 8, 6)
-    exif.corrected(HEADER + directory(*tags[1:]), 8, 6)
+        tags.corrected(HEADER + directory(*entries), 8, 6)
+    tags.corrected(HEADER + directory(*entries[1:]), 8, 6)
 
 
 @pytest.mark.parametrize(("kind", "unit"), [(1, 1), (3, 2), (4, 4), (5, 4), (12, 8)])
 def test_big_endian_values_are_swapped_by_their_unit(kind: int, unit: int) -> None:
     values = bytes(range(16))
-    number = 16 // exif._UNITS[kind] // (2 if kind == 5 else 1)
+    number = 16 // tags._UNITS[kind] // (2 if kind == 5 else 1)
     data = b"MM\0*" + struct.pack(">IHHHIII", 8, 1, 0x010E, kind, number, 26, 0) + values
-    entry = exif._parse(data)[0x010E]
+    entry = tags._parse(data)[0x010E]
     expected = b"".join(values[i : i + unit][::-1] for i in range(0, 16, unit))
-    assert entry == exif.Entry(kind, number, expected)
+    assert entry == tags.Entry(kind, number, expected)
 
 
 def saved(path: Path, weight: Any) -> Path:

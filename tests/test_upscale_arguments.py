@@ -11,8 +11,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from subpixel import batch, files, images
-from subpixel.batch import Job, Naming, plan
+from subpixel import files, images
+from subpixel.images import writer
+from subpixel.jobs.plan import Job, Naming, plan
+from subpixel.jobs.run import run
 from subpixel.network import bicubic
 from subpixel.upscale import Upscaler
 
@@ -34,11 +36,11 @@ def command(*arguments: Any) -> "subprocess.CompletedProcess[str]":
 
 def test_an_intermediate_image_is_bounded(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A single row is asked for, but the factors reach it by an image of 96x64."""
-    monkeypatch.setattr(images, "MAX_OUTPUT_PIXELS", 96 * 64 - 1)
+    monkeypatch.setattr(writer, "MAX_OUTPUT_PIXELS", 96 * 64 - 1)
     with pytest.raises(ValueError, match=r"what is resampled to a size must have at most .*; got 96x64"):
         UPSCALER.file(photo, photo.with_name("out.png"), size=(60, 1))
     assert [file.name for file in photo.parent.iterdir()] == ["photo.png"]
-    monkeypatch.setattr(images, "MAX_OUTPUT_PIXELS", 96 * 64)
+    monkeypatch.setattr(writer, "MAX_OUTPUT_PIXELS", 96 * 64)
     assert UPSCALER.file(photo, photo.with_name("out.png"), size=(60, 1)).height == 1
 
 
@@ -46,7 +48,7 @@ def test_an_engines_failure_is_its_images_alone(photo: Path) -> None:
     def broken(_source: Path, _destination: Path) -> images.Written:
         raise RuntimeError("out of device memory")
 
-    outcome = batch.run(Job(photo, photo.with_name("out.png")), broken, overwrite=False)
+    outcome = run(Job(photo, photo.with_name("out.png")), broken, overwrite=False)
     assert outcome.status == "failed"
     assert str(outcome.error) == "out of device memory"
 
@@ -75,7 +77,7 @@ def test_one_file_spelt_twice_is_one_job(photo: Path) -> None:
 
 def test_a_file_is_no_output_folder(photo: Path) -> None:
     for out in (photo / "out.png", photo / "deeper" / "out.png"):
-        outcome = batch.run(Job(photo, out), UPSCALER.file, overwrite=False)
+        outcome = run(Job(photo, out), UPSCALER.file, overwrite=False)
         assert str(outcome.error) == f"{photo} must be a folder; it is a file."
 
 

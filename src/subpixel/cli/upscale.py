@@ -13,7 +13,7 @@ from subpixel.cli.options import Debug, Engine, Json, Precision, Verbose, path
 from subpixel.cli.show import bar_progress
 
 if TYPE_CHECKING:
-    from subpixel.batch import Outcome
+    from subpixel.jobs.run import Outcome
 
 AGAIN = "the same command goes on where it stopped"
 
@@ -58,7 +58,8 @@ def upscale(
 
     Example: subpixel upscale photos --recursive --out large --size 3840x --format webp
     """
-    from subpixel.batch import Naming, plan, run
+    from subpixel.jobs.plan import Naming, plan
+    from subpixel.jobs.run import run
     from subpixel.upscale import Upscaler
 
     with as_option_error("--network"):
@@ -101,7 +102,7 @@ def _size(text: str, scale: int | None) -> tuple[int | None, int | None]:
 
 
 def _suffix(name: str, out: Path | None) -> str:
-    from subpixel.formats import by_suffix
+    from subpixel.images import by_suffix
 
     suffix = "." + name.lower().removeprefix(".")
     file_format = by_suffix(suffix)

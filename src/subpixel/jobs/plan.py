@@ -1,13 +1,12 @@
 """Which images a command means, and where each goes: no input is overwritten, no output is lost."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os.path import normcase
 from pathlib import Path
 
-from subpixel.formats import SUFFIXES
-from subpixel.images import Written, image_files
+from subpixel.images import SUFFIXES, image_files
 
 
 @dataclass(frozen=True)
@@ -23,26 +22,6 @@ class Job:
     source: Path
     destination: Path
     problem: str | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a job.
-
-    Attributes:
-        job: the job.
-        written: the output; None if it existed, or on an error.
-        error: why there is no output; None if there is one.
-    """
-
-    job: Job
-    written: Written | None = None
-    error: Exception | None = None
-
-    @property
-    def status(self) -> str:
-        """In a word: written, skipped or failed."""
-        return "failed" if self.error else "written" if self.written else "skipped"
 
 
 @dataclass(frozen=True)
@@ -103,26 +82,6 @@ def plan(
     else:
         jobs = [job for path in inputs for job in _jobs(path, out, naming, recursive, len(inputs) > 1)]
     return _spare_inputs(_tell_apart(_once_each(jobs)), overwrite)
-
-
-def run(job: Job, enlarge: Callable[[Path, Path], Written], overwrite: bool) -> Outcome:
-    """Do a job, unless its output exists; whatever goes wrong becomes its outcome's error."""
-    if job.problem is not None:
-        return Outcome(job, error=ValueError(job.problem))
-    if job.destination.exists() and not overwrite:
-        return Outcome(job)
-    try:
-        _make_folder(job.destination.parent)
-        return Outcome(job, written=enlarge(job.source, job.destination))
-    except Exception as error:  # noqa: BLE001 (one image must not take the others with it)
-        return Outcome(job, error=error)
-
-
-def _make_folder(folder: Path) -> None:
-    for place in (folder, *folder.parents):
-        if place.exists() and not place.is_dir():
-            raise ValueError(f"{place} must be a folder; it is a file.")
-    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _jobs(path: Path, out: Path | None, naming: Naming, recursive: bool, several: bool) -> list[Job]:

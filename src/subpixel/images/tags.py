@@ -7,7 +7,6 @@ References: TIFF 6.0, section 2; Exif 2.32, section 4.6.
 """
 
 import mmap
-import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,7 +89,7 @@ def corrected(exif: bytes, width: int, height: int) -> bytes:
     return bytes(data)
 
 
-def tiff_tags(path: Path) -> Ifd:
+def of_tiff(path: Path) -> Ifd:
     """The first directory of a TIFF file; empty for a BigTIFF.
 
     Raises:
@@ -113,11 +112,11 @@ def has_only_previews(path: Path) -> bool:
             return False
 
 
-def from_tags(tags: Ifd) -> tuple[bytes | None, list[int]]:
+def to_exif(tags: Ifd) -> tuple[bytes | None, list[int]]:
     """What a TIFF file tells of its picture, as EXIF if it tells anything; and the private tags left out."""
-    told = {tag: value for tag, value in tags.items() if tag in DESCRIPTIVE}
+    kept_tags = {tag: value for tag, value in tags.items() if tag in DESCRIPTIVE}
     left_out = [tag for tag in tags if tag >= FIRST_PRIVATE and tag not in DESCRIPTIVE | CARRIED_BY_LIBVIPS]
-    return (_HEADER + _serialised(told, len(_HEADER)) if told else None), left_out
+    return (_HEADER + serialised(kept_tags, len(_HEADER)) if kept_tags else None), left_out
 
 
 def add_to_tiff(path: Path, exif: bytes) -> bool:
@@ -128,18 +127,18 @@ def add_to_tiff(path: Path, exif: bytes) -> bool:
     Returns:
         Whether it was possible: a BigTIFF takes none.
     """
-    told = {tag: value for tag, value in _parse(exif).items() if tag in DESCRIPTIVE}
+    kept_tags = {tag: value for tag, value in _parse(exif).items() if tag in DESCRIPTIVE}
     with path.open("r+b") as file:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             if data[:4] != b"II*\0":
-                return not told.keys() - {X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT}
+                return not kept_tags.keys() - {X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT}
             order, first = _header(data)
             ifd, following = _parse(data), next(_following(data, first, order), 0)
             end = len(data) + len(data) % 2
         file.seek(4)
         file.write(struct.pack("<I", end))
         file.seek(end)
-        file.write(_serialised({**told, **ifd}, end, following))
+        file.write(serialised({**kept_tags, **ifd}, end, following))
     return True
 
 
@@ -148,29 +147,13 @@ def of_resolution(across: float, down: float) -> bytes:
     x, y = (Entry(5, 1, struct.pack("<II", round(dots * 25400), 1000)) for dots in (across, down))
     inches = Entry(3, 1, b"\2\0")
     tags: Ifd = {X_RESOLUTION: x, Y_RESOLUTION: y, RESOLUTION_UNIT: inches}
-    return _HEADER + _serialised(tags, len(_HEADER))
+    return _HEADER + serialised(tags, len(_HEADER))
 
 
-def tells_resolution(exif: bytes) -> bool:
+def has_resolution(exif: bytes) -> bool:
     """Whether valid EXIF tells a resolution."""
     order, first = _header(exif)
     return any(tag == X_RESOLUTION for tag, _ in _entries(exif, first, order))
-
-
-def corrected_xmp(xmp: bytes, width: int, height: int) -> bytes:
-    """XMP whose copies of EXIF's orientation and sizes are right for an upright picture of a new size.
-
-    Example:
-        >>> corrected_xmp(b'<x tiff:Orientation="6" exif:PixelXDimension="90"/>', 180, 120)
-        b'<x tiff:Orientation="1" exif:PixelXDimension="180"/>'
-    """
-    for names, value in (
-        (b"tiff:Orientation", 1),
-        (b"tiff:ImageWidth|exif:PixelXDimension", width),
-        (b"tiff:ImageLength|exif:PixelYDimension", height),
-    ):
-        xmp = re.sub(rb"((?:%b)(?:=[\"']|>))\d+" % names, rb"\g<1>%d" % value, xmp)
-    return xmp
 
 
 def _header(data: bytes | bytearray | mmap.mmap) -> tuple[str, int]:
@@ -265,17 +248,27 @@ def _is_reduced(data: bytes | mmap.mmap, ifd: int, order: str) -> bool:
     return at is not None and bool(struct.unpack_from(order + "I", data, at + 8)[0] & 1)
 
 
-def _serialised(ifd: Ifd, position: int, following: int = 0) -> bytes:
-    """A little-endian directory for this position in a file, its values behind it."""
-    fields, behind = [struct.pack("<H", len(ifd))], bytearray()
+def serialised(ifd: Ifd, position: int, following: int = 0, *, big: bool = False) -> bytes:
+    """Return a little-endian directory for this position in a file, with its values after it.
+
+    Args:
+        ifd: the entries, and the directories that entries point to.
+        position: where in the file the directory will be.
+        following: where the next directory is; 0 for none.
+        big: whether the file is a BigTIFF, whose counts and offsets have 8 bytes.
+    """
+    counts, word, size = ("<Q", "<Q", 8) if big else ("<H", "<I", 4)
+    entries, values = [struct.pack(counts, len(ifd))], bytearray()
+    end = position + len(entries[0]) + (4 + 2 * size) * len(ifd) + size  # where the values start
     for tag, value in sorted(ifd.items()):
-        place = position + 6 + 12 * len(ifd) + len(behind)
+        place = end + len(values)
         if isinstance(value, dict):
-            fields.append(struct.pack("<HHII", tag, 4, 1, place))
-            behind += _serialised(value, place)
-        elif len(value.values) <= 4:
-            fields.append(struct.pack("<HHI4s", tag, value.kind, value.number, value.values))
+            kind, number, inline = 4, 1, struct.pack(word, place)
+            values += serialised(value, place, big=big)
+        elif len(value.values) <= size:
+            kind, number, inline = value.kind, value.number, value.values.ljust(size, b"\0")
         else:
-            fields.append(struct.pack("<HHII", tag, value.kind, value.number, place))
-            behind += value.values + b"\0" * (len(value.values) % 2)
-    return b"".join([*fields, struct.pack("<I", following), behind])
+            kind, number, inline = value.kind, value.number, struct.pack(word, place)
+            values += value.values + b"\0" * (len(value.values) % 2)  # each starts at an even place
+        entries.append(struct.pack("<HH", tag, kind) + struct.pack(word, number) + inline)
+    return b"".join([*entries, struct.pack(word, following), values])

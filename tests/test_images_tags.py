@@ -10,7 +10,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subpixel import exif
+from subpixel.images import tags
 
 
 def sample(order: str) -> bytes:
@@ -37,16 +37,16 @@ def sample(order: str) -> bytes:
 
 def read(data: bytes) -> dict[Any, Any]:
     """All tags, by Pillow."""
-    tags = PIL.Image.Exif()
-    tags.load(b"Exif\0\0" + data)
-    return {**{k: v for k, v in tags.items() if k != 0x8769}, **tags.get_ifd(0x8769)}
+    exif = PIL.Image.Exif()
+    exif.load(b"Exif\0\0" + data)
+    return {**{k: v for k, v in exif.items() if k != 0x8769}, **exif.get_ifd(0x8769)}
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_only_orientation_sizes_and_thumbnail_change(order: str) -> None:
     before = sample(order)
     assert read(before) == {0x010F: "maker", 0x0112: 6, 0x4746: 5, 0xA002: 300, 0xA003: 200}
-    after = exif.corrected(before, 70_000, 400)
+    after = tags.corrected(before, 70_000, 400)
     assert read(after) == {0x010F: "maker", 0x0112: 1, 0x4746: 5, 0xA002: 70_000, 0xA003: 400}
     assert len(after) == len(before)
     assert after.endswith(b"maker\0" + bytes(9) + b"behind")
@@ -58,14 +58,14 @@ def test_a_tiff_takes_tags_and_gives_them_back(tmp_path: Path) -> None:
         with tifffile.TiffWriter(tmp_path / "a.tif", byteorder="<") as writer:
             for _ in range(2):
                 writer.write(np.full((3, 4), 7, np.uint8), extratags=[(0x4746, "I", 1, 1, True)])
-        assert exif.add_to_tiff(tmp_path / "a.tif", sample(order))
+        assert tags.add_to_tiff(tmp_path / "a.tif", sample(order))
         with tifffile.TiffFile(tmp_path / "a.tif") as file:
             assert len(file.pages) == 2
             assert file.pages[0].tags["Make"].value == "maker"
             assert file.pages[0].tags[0x4746].value == 1
             assert file.pages[0].tags["ExifTag"].value == {"PixelXDimension": 300, "PixelYDimension": 200}
             assert (file.asarray() == 7).all()
-        data, left_out = exif.from_tags(exif.tiff_tags(tmp_path / "a.tif"))
+        data, left_out = tags.to_exif(tags.of_tiff(tmp_path / "a.tif"))
         assert data is not None
         assert read(data).items() >= {0x010F: "maker", 0x4746: 1, 0xA002: 300, 0xA003: 200}.items()
         assert left_out == []
@@ -75,17 +75,17 @@ def test_a_bigtiff_takes_no_tags(tmp_path: Path) -> None:
     """Nor does it need those of the resolution, which it has."""
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 4), np.uint8), bigtiff=True)
     before = (tmp_path / "a.tif").read_bytes()
-    assert not exif.add_to_tiff(tmp_path / "a.tif", sample("<"))
-    assert exif.add_to_tiff(tmp_path / "a.tif", exif.of_resolution(10, 10))
+    assert not tags.add_to_tiff(tmp_path / "a.tif", sample("<"))
+    assert tags.add_to_tiff(tmp_path / "a.tif", tags.of_resolution(10, 10))
     assert (tmp_path / "a.tif").read_bytes() == before
-    assert exif.tiff_tags(tmp_path / "a.tif") == {}
+    assert tags.of_tiff(tmp_path / "a.tif") == {}
 
 
 def test_a_resolution_is_told() -> None:
-    data = exif.of_resolution(300 / 25.4, 72 / 25.4)
+    data = tags.of_resolution(300 / 25.4, 72 / 25.4)
     assert read(data) == {0x011A: 300, 0x011B: 72, 0x0128: 2}
-    assert exif.tells_resolution(data)
-    assert not exif.tells_resolution(sample("<"))
+    assert tags.has_resolution(data)
+    assert not tags.has_resolution(sample("<"))
 
 
 @settings(max_examples=300)
@@ -97,9 +97,9 @@ def test_broken_exif_is_an_error_or_stays_what_it_was(data: st.DataObject, order
         broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
     cut = bytes(broken[: data.draw(st.integers(0, len(broken)))])
     with suppress(ValueError):
-        kept = exif.corrected(cut, 10, 10)
+        kept = tags.corrected(cut, 10, 10)
         assert len(kept) == len(cut)
-        assert not exif.tells_resolution(kept) or b"\x1a" in kept
+        assert not tags.has_resolution(kept) or b"\x1a" in kept
 
 
 @pytest.mark.parametrize(
@@ -107,4 +107,4 @@ def test_broken_exif_is_an_error_or_stays_what_it_was(data: st.DataObject, order
 )
 def test_what_is_no_exif_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="EXIF must"):
-        exif.corrected(data, 10, 10)
+        tags.corrected(data, 10, 10)

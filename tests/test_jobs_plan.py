@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from subpixel.batch import Naming, plan
+from subpixel.jobs.plan import Naming, plan
 
 X2 = Naming("-x2")
 Make = Callable[..., None]

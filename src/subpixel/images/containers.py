@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from subpixel import exif, formats
-from subpixel.formats import Format
+from subpixel.images import formats, tags
+from subpixel.images.formats import Format
 
 # PNG chunks that say how colours are meant and when the picture was made, and text.
 PNG_CHUNKS = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"tIME", b"tEXt", b"zTXt", b"iTXt")
@@ -108,7 +108,7 @@ def embed(path: Path, file_format: Format, extras: Extras, size: tuple[int, int]
     elif file_format == formats.AVIF and data is not None:
         _embed_in_avif(path, data)
     elif file_format == formats.TIFF and data is not None:
-        return exif.add_to_tiff(path, data)
+        return tags.add_to_tiff(path, data)
     return True
 
 

@@ -1,0 +1,106 @@
+"""What an image file holds besides pixels, carried to the output, and sentences on what could not be."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyvips
+
+from subpixel.images import containers, formats, libvips, tags, xmp
+from subpixel.images.formats import Format
+from subpixel.images.pixels import Size
+from subpixel.images.reader import Picture
+
+# What libvips carries from an input's header to its output, and what to call it; EXIF is ours to carry.
+_CARRIED: dict[str, str] = {
+    "icc-profile-data": "the colour profile",
+    "xmp-data": "XMP",
+    "iptc-data": "IPTC",
+    "photoshop-data": "Photoshop's data",
+    "delay": "the frames' times",
+    "gif-comment": "comments",
+}
+_ASSUMED_RESOLUTION = 72 / 25.4  # pixels a millimetre, where a file has no resolution
+
+
+def with_header(image: Any, picture: Picture, size: Size) -> Any:
+    """Return an image with those fields of the original's header that libvips writes."""
+    original = picture.image
+    across, down = _resolution(original) or (_ASSUMED_RESOLUTION, _ASSUMED_RESOLUTION)
+    carried = (*_CARRIED, "loop", "image-description", "resolution-unit")
+    names = [name for name in original.get_fields() if name.startswith(carried)]
+    image = libvips.with_fields(image.copy(xres=across, yres=down), original, names)
+    if (packet := _xmp(picture, size)) is not None:
+        image.set_type(pyvips.GValue.blob_type, "xmp-data", packet)
+    return image
+
+
+def exif_for(picture: Picture, target: Format, size: Size) -> tuple[bytes | None, list[str]]:
+    """Return the EXIF for an output, and sentences on what of it was lost."""
+    resolution = _resolution(picture.image) if target in (formats.WEBP, formats.AVIF) else None
+    try:
+        data, notes = _original_exif(picture)
+        if data is None:
+            return None if resolution is None else tags.of_resolution(*resolution), notes
+        data = tags.corrected(data, *size)
+    except ValueError as error:
+        return None, [f"EXIF could not be kept: {error}"]
+    if resolution is not None and not tags.has_resolution(data):
+        notes.append(f"the resolution could not be kept in {target.name}")
+    return data, notes
+
+
+def carry(path: Path, target: Format, picture: Picture, data: bytes | None, size: Size) -> Iterator[str]:
+    """Put into an output what libvips does not carry; give sentences on what could not be."""
+    if containers.has_further_pictures(picture.path, picture.format):
+        yield "further pictures in the file, such as a gain map, could not be kept"
+    raw = containers.raw_extras(picture.path, picture.format)
+    if raw and target != picture.format:
+        raw = b""
+        yield f"text, comments or colour chunks of {picture.format.name} could not be kept in {target.name}"
+    extras = containers.Extras(data, raw, _xmp(picture, size), _resolution(picture.image))
+    if not containers.embed(path, target, extras, size, picture.layout.alpha):
+        yield f"EXIF could not be kept in {target.name}"
+
+
+def lost_header(written: Any, target: Format, picture: Picture) -> Iterator[str]:
+    """Give a sentence for each thing that the original's header has and the output's, read back, has not."""
+    before, after = picture.image.get_fields(), written.get_fields()
+    for prefix, kind in _CARRIED.items():
+        if _has(before, prefix) and not _has(after, prefix) and (prefix != "delay" or picture.pages > 1):
+            yield f"{kind} could not be kept in {target.name}"
+
+
+def lost_pixels(target: Format, picture: Picture) -> Iterator[str]:
+    """Give a sentence for each property of the pixels that the format does not have."""
+    if picture.layout.alpha and not target.alpha:
+        yield f"{target.name} has no transparency: put on white"
+    if 8 * picture.dtype.itemsize > target.bits:
+        yield f"{target.name} has {target.bits} bits a sample: reduced from 16"
+    if picture.layout.colour == "cmyk" and not target.cmyk:
+        yield f"{target.name} has no CMYK: converted to sRGB"
+    if target == formats.GIF != picture.format:
+        yield "GIF has 256 colours and no partial transparency: reduced"
+
+
+def _xmp(picture: Picture, size: Size) -> bytes | None:
+    packet = libvips.field(picture.image, "xmp-data", None)
+    return None if packet is None else xmp.corrected(packet, *size)
+
+
+def _resolution(image: Any) -> tuple[float, float] | None:
+    """Return pixels a millimetre, if the file says so itself and does not leave it to its format."""
+    assumed = any(abs(image.xres - default) < 0.01 for default in (1, _ASSUMED_RESOLUTION))
+    return None if assumed else (image.xres, image.yres)
+
+
+def _original_exif(picture: Picture) -> tuple[bytes | None, list[str]]:
+    if picture.format != formats.TIFF:
+        data: bytes | None = libvips.field(picture.image, "exif-data", None)
+        return data if data is None else data.removeprefix(b"Exif\0\0"), []
+    data, left_out = tags.to_exif(tags.of_tiff(picture.path))
+    return data, [f"private tags could not be kept: {', '.join(map(str, left_out))}"] if left_out else []
+
+
+def _has(names: Sequence[str], prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in names)

@@ -1,0 +1,129 @@
+"""Image files opened: what a file is, how large, and its pixels as they are taken."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+
+from subpixel.images import formats, libvips
+from subpixel.images.formats import Format
+from subpixel.images.limits import MAX_PIXELS, check_size
+from subpixel.raster import Colour, Layout, Raster, Strip
+
+STRIP_ROWS = 256
+
+_COLOURS: dict[str, Colour] = {
+    "b-w": "grey",
+    "grey16": "grey",
+    "srgb": "rgb",
+    "rgb": "rgb",
+    "rgb16": "rgb",
+    "cmyk": "cmyk",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An opened image file: its header is read, its pixels are decoded as they are taken.
+
+    Attributes:
+        path: the file.
+        format: what it is, whatever its name.
+        width: in pixels, as seen: with the orientation applied.
+        height: of one page, as seen.
+        pages: pages of a TIFF, frames of an animation.
+        layout: what the bands are.
+        dtype: uint8 or uint16.
+        image: libvips's own, for this package alone.
+    """
+
+    path: Path
+    format: Format
+    width: int
+    height: int
+    pages: int
+    layout: Layout
+    dtype: np.dtype[Any]
+    image: Any = field(repr=False)
+
+    def page(self, index: int) -> Raster:
+        """Return a page; pages must be taken in order."""
+        return Raster(self.width, self.height, self.layout, self.dtype, self._strips(index))
+
+    def _strips(self, page: int) -> Iterator[Strip]:
+        with libvips.explained(ValueError, "broken or incomplete"):
+            region = pyvips.Region.new(self.image)
+        for top in range(0, self.height, STRIP_ROWS):
+            rows = min(STRIP_ROWS, self.height - top)
+            with libvips.explained(ValueError, "broken or incomplete"):
+                pixels = region.fetch(0, page * self.height + top, self.width, rows)
+            yield np.frombuffer(pixels, self.dtype).reshape(rows, self.width, self.layout.bands)
+
+
+def read(path: Path) -> Picture:
+    """Open an image file.
+
+    The file is untrusted: its first bytes, not its name, tell what it is, and its size is bounded.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not an image of a kind that can be kept whole; the message says why.
+    """
+    file_format = formats.by_content(path)
+    _refuse_animation(path, file_format)
+    with libvips.explained(ValueError, "not an image that can be read"):
+        image = libvips.load(path, file_format, access="sequential")
+        check_size(image.width, image.height, MAX_PIXELS)
+        pages = image.height // image.get_page_height()
+        if libvips.field(image, "orientation", 1) > 1:
+            if pages > 1:
+                raise ValueError(f"a file of several pages must be upright; got {pages} pages to rotate.")
+            image = libvips.load(path, file_format).autorot()  # which takes pixels in another order
+    layout, dtype = _layout(image), libvips.DTYPES[image.format]
+    return Picture(path, file_format, image.width, image.height // pages, pages, layout, dtype, image)
+
+
+def read_array(path: Path) -> NDArray[np.uint8]:
+    """Return the pixels of an image file in 8 bits, (height, width) or (height, width, 3), without opacity.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not an image, or neither grey nor RGB.
+    """
+    try:
+        picture = read(path)
+        if picture.layout.colour not in ("grey", "rgb"):
+            raise ValueError("it must be grey or RGB; it is CMYK.")
+        pixels = np.concatenate([*picture.page(0).strips])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if picture.dtype == np.uint16:
+        pixels = pixels >> 8
+    return pixels.astype(np.uint8)[..., 0 if picture.layout.colour == "grey" else slice(3)]
+
+
+def _layout(image: Any) -> Layout:
+    colour = _COLOURS.get(image.interpretation)
+    layouts = [] if colour is None else [Layout(colour), Layout(colour, alpha=True)]
+    for layout in layouts:
+        if layout.bands == image.bands and image.format in libvips.DTYPES:
+            return layout
+    raise ValueError(
+        "an image must be grey, RGB or CMYK, with or without opacity, in up to 8 or 16 bits; "
+        f"got {image.bands} bands of {image.format} as {image.interpretation}."
+    )
+
+
+def _refuse_animation(path: Path, file_format: Format) -> None:
+    """Refuse the animations of which libvips would give the first frame alone."""
+    with path.open("rb") as file:
+        start = file.read(2**16)
+    animated = (file_format == formats.PNG and b"acTL" in start.partition(b"IDAT")[0]) or (
+        file_format == formats.AVIF and b"avis" in start[: int.from_bytes(start[:4])]
+    )
+    if animated:
+        raise ValueError(f"an animation must be GIF or WebP; got an animated {file_format.name}.")
