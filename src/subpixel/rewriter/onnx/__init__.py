@@ -32,5 +32,6 @@ def rewrite_onnx(
     with np.errstate(all="ignore"):  # a stranger's weights may be infinite, or no numbers
         target: Target[Any] = OnnxTarget(original, example, find_runtime(runtime), settings.seed)
         rewritten, report = decide(target, settings, cache)
+    del target  # and with it the compiled models
     result = original if rewritten is None else rewritten
     return (result if isinstance(model, ir.Model) else ir.to_proto(result)), report

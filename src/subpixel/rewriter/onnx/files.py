@@ -12,6 +12,7 @@ from onnx import ModelProto
 from subpixel.files import replacing
 
 LARGEST_MESSAGE = 2**31 - 2**24  # bytes of tensors; protobuf holds 2**31, some of which the graph needs
+INLINE = 2**10  # bytes of a tensor that stays in the message: runtimes read sizes and factors from there
 OLDEST = 11  # opset
 
 
@@ -22,9 +23,7 @@ def load_model(path: Path) -> ir.Model:
         ValueError: it is no ONNX model, is damaged, points outside its folder, or is older than opset 11.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        data = file.read(2**31)  # bounded, whatever the path names
-    return from_proto(_parsed(data, path), path.resolve().parent)
+    return from_proto(_parsed(path), path.resolve().parent)
 
 
 def from_proto(proto: ModelProto, folder: Path | None = None) -> ir.Model:
@@ -63,6 +62,7 @@ def checked(model: ir.Model, folder: Path | None = None) -> ir.Model:
             graph.sort()
         except ValueError as error:
             raise ValueError("the graph must have no cycle; got one that has.") from error
+    _hold_arrays(model)
     return ir.external_data.load_to_model(model) if fits_a_message(model) else model
 
 
@@ -74,13 +74,42 @@ def save_model(model: ir.Model, path: Path) -> None:
         return
     data = path.with_name(f"{path.name}.data")
     with replacing(path) as temporary, replacing(data) as temporary_data:
-        message = ir.to_proto(_with_external_tensors(model, temporary_data, data.name))
+        message = ir.to_proto(with_external_tensors(model, temporary_data, data.name))
         temporary.write_bytes(message.SerializeToString())
 
 
 def fits_a_message(model: ir.Model) -> bool:
-    """Whether the tensors can be part of one protobuf message."""
-    return sum(tensor.nbytes for tensor in _tensors(model)) < LARGEST_MESSAGE
+    """Tell whether the tensors can be part of one protobuf message."""
+    return size_of_tensors(model) < LARGEST_MESSAGE
+
+
+def size_of_tensors(model: ir.Model) -> int:
+    """Return the bytes of all weights and other constants."""
+    return sum(tensor.nbytes for tensor in _tensors(model))
+
+
+def with_external_tensors(model: ir.Model, data: Path, name: str) -> ir.Model:
+    """Write the large initializers into a file and return a copy of the model that names them there.
+
+    Args:
+        model: left as it is.
+        data: the file to write.
+        name: what the file will be called beside the model.
+    """
+    copy = model.clone()
+    with data.open("wb") as file:
+        for graph in copy.graphs():
+            for value in graph.initializers.values():
+                tensor: Any = value.const_value
+                if tensor.nbytes >= INLINE:
+                    start = file.tell()
+                    tensor.tofile(file)
+                    value.const_value = ir.ExternalTensor(
+                        name, start, file.tell() - start, tensor.dtype, shape=tensor.shape, name=tensor.name
+                    )
+                elif isinstance(tensor, ir.ExternalTensor):  # in a file of the original's
+                    value.const_value = ir.Tensor(tensor.numpy(), tensor.dtype, name=tensor.name)
+    return copy
 
 
 def _check_sources(graph: ir.Graph) -> None:
@@ -104,7 +133,9 @@ def quiet_logs() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _parsed(data: bytes, path: Path) -> ModelProto:
+def _parsed(path: Path) -> ModelProto:
+    with path.open("rb") as file:
+        data = file.read(2**31)  # bounded, whatever the path names
     try:
         proto: ModelProto = ModelProto.FromString(data)
     except Exception as error:  # of the protobuf library, which nothing else here needs
@@ -140,6 +171,21 @@ def _check(tensor: Any, folder: Path | None) -> None:
         raise ValueError(_dishonest(tensor, f"it holds {held}"))
 
 
+def _hold_arrays(model: ir.Model) -> None:
+    """Take initializers out of their message, which gives a new copy to everybody who reads one."""
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if isinstance(tensor, ir.serde.TensorProtoTensor) and tensor.raw.HasField("raw_data"):
+                value.const_value = ir.Tensor(
+                    tensor.numpy(),
+                    tensor.dtype,
+                    name=tensor.name,
+                    doc_string=tensor.doc_string,
+                    metadata_props=tensor.metadata_props,
+                )
+
+
 def _dishonest(tensor: ir.TensorProtocol, reason: str) -> str:
     declared = f"{tensor.dtype} of {tensor.shape}"
     return f"a tensor must hold what it declares; got {declared} for {tensor.name}, but {reason}."
@@ -158,21 +204,6 @@ def _check_location(tensor: ir.ExternalTensor, folder: Path | None) -> None:
             f"the data of {tensor.name} must be a file in the model's folder; got {str(tensor.location)!r}."
         )
     tensor.base_dir = home
-
-
-def _with_external_tensors(model: ir.Model, data: Path, name: str) -> ir.Model:
-    """A copy whose initializers have been written to `data`, which will have this name."""
-    copy = model.clone()
-    with data.open("wb") as file:
-        for graph in copy.graphs():
-            for value in graph.initializers.values():
-                tensor: Any = value.const_value
-                start = file.tell()
-                file.write(tensor.tobytes())
-                value.const_value = ir.ExternalTensor(
-                    name, start, file.tell() - start, tensor.dtype, shape=tensor.shape, name=tensor.name
-                )
-    return copy
 
 
 def _innermost(error: BaseException) -> str:

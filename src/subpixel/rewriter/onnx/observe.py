@@ -59,11 +59,12 @@ def observe(
     for value in filter(None, sequences):
         value.type = value.shape = None  # which inference takes for those of a tensor
     copy.graph.extend(probes)
-    copy.graph.outputs.clear()
-    copy.graph.outputs.extend(probe.outputs[0] for probe in probes)
-    found = session(runtime, copy)(example) if probes else []
+    if probes:  # without one the model must at least run
+        copy.graph.outputs.clear()
+        copy.graph.outputs.extend(probe.outputs[0] for probe in probes)
+    found = session(runtime, copy)(example)
     shapes = {value.name or "": tuple(shape.tolist()) for value, shape in zip(read, found, strict=False)}
-    values = {value.name or "": array for value, array in zip(others, found[len(read) :], strict=True)}
+    values = {value.name or "": array for value, array in zip(others, found[len(read) :], strict=False)}
     return shapes, values
 
 

@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from subpixel.extras import needing
 from subpixel.measure.machine import processor
-from subpixel.rewriter.onnx.files import fits_a_message, save_model
+from subpixel.rewriter.onnx.files import size_of_tensors, with_external_tensors
 
+# Bytes of tensors. Larger models go through files: of a message both it and its bytes are held twice, and
+# ONNX Runtime keeps the bytes as long as the session lives.
+IN_MEMORY = 2**24
 Feeds = Mapping[str, NDArray[Any]]
 Session = Callable[[Feeds], list[NDArray[Any]]]  # all outputs, in order
 
@@ -51,11 +54,13 @@ def session(runtime: Runtime, model: ir.Model) -> Session:
     Raises:
         ValueError: the runtime refuses it, now or when it runs.
     """
-    with _explaining(runtime), TemporaryDirectory() as folder:
-        if fits_a_message(model):
+    with _explaining(runtime), TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        if size_of_tensors(model) < IN_MEMORY:
             compiled = runtime.compile(ir.to_proto(model).SerializeToString())
         else:
-            save_model(model, path := Path(folder, "model.onnx"))
+            path = Path(folder, "model.onnx")
+            copy = with_external_tensors(model, path.with_suffix(".data"), "model.data")
+            path.write_bytes(ir.to_proto(copy).SerializeToString())
             compiled = runtime.compile(path)
 
     def run(feeds: Feeds) -> list[NDArray[Any]]:

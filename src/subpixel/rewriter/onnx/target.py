@@ -26,7 +26,7 @@ from subpixel.rewriter.onnx.examples import Feeds, other_feeds, random_feeds
 from subpixel.rewriter.onnx.graph import OnnxGraph
 from subpixel.rewriter.onnx.observe import observe, with_inferred_shapes, with_outputs
 from subpixel.rewriter.onnx.quantised import BYTES
-from subpixel.rewriter.onnx.runtimes import Runtime, session
+from subpixel.rewriter.onnx.runtimes import Runtime, Session, session
 from subpixel.rewriter.onnx.surgery import install, timed
 from subpixel.rewriter.proof import largest_difference
 from subpixel.rewriter.reference import compute
@@ -54,7 +54,8 @@ class OnnxTarget:
 
     def __init__(self, model: ir.Model, example: Feeds, runtime: Runtime, seed: int) -> None:
         self.model, self.example, self._runtime, self.seed = model, example, runtime, seed
-        self.original = session(runtime, model)
+        self._original: Session | None = None
+        self._last: tuple[ir.Model, Session] | None = None
         read = with_inferred_shapes(model)
         self.graph = OnnxGraph(read, *observe(read, example, runtime))
         self._sites = [self._with_onnx_reason(site) for site in find(self.graph)]
@@ -118,23 +119,33 @@ class OnnxTarget:
 
         Runtimes have no convolution in float64.
         """
-        names = [name for site in choices for name in self.graph.ends(site.nodes[-1])]
-        models = (with_outputs(each, names) for each in (self.model, model))
-        original, rewritten = (session(self._runtime, each) for each in models)
-        result = session(self._runtime, model)(self.example)
-        found = list(map(self._relative, result, self.original(self.example)))
-        for feeds in other_feeds(self.model, self.example, self.seed):
-            try:
-                expected = original(feeds)
-            except ValueError:  # a size that the model does not take
-                continue
-            found += map(self._relative, rewritten(feeds), expected)
+        ends = [name for site in choices for name in self.graph.ends(site.nodes[-1])]
+        others = other_feeds(self.model, self.example, self.seed)
+        run = session(self._runtime, with_outputs(self.model, ends))
+        expected = [_outputs(run, feeds) for feeds in others]
+        del run  # what is compiled holds weights of its own, so one model less at a time
+        run = session(self._runtime, with_outputs(model, ends))
+        found: list[float] = []
+        for feeds, outputs in zip(others, expected, strict=True):
+            found += [] if outputs is None else map(self._relative, run(feeds), outputs)
+        del run
+        found += map(self._relative, self._whole(model)(self.example), self._whole(None)(self.example))
         return None, max(found)
 
     def whole(self, model: ir.Model | None) -> Run:
         """See `Target`."""
-        run = self.original if model is None else session(self._runtime, model)
+        run = self._whole(model)
         return lambda: run(self.example)
+
+    def _whole(self, model: ir.Model | None) -> Session:
+        """Compile the original (None) or another model, each once as long as it is the same."""
+        if model is None:
+            self._original = self._original or session(self._runtime, self.model)
+            return self._original
+        if self._last is None or self._last[0] is not model:
+            self._last = None  # frees it first
+            self._last = model, session(self._runtime, model)
+        return self._last[1]
 
     def _with_onnx_reason(self, site: Site[Any]) -> Site[Any]:
         """With the reason to keep it that is ONNX's own, if there is one."""
@@ -171,6 +182,14 @@ class OnnxTarget:
 
     def _dtype(self, site: Site[Any]) -> ir.DataType:
         return self._data_value(site).dtype or ir.DataType.FLOAT
+
+
+def _outputs(run: Session, feeds: Feeds) -> list[NDArray[Any]] | None:
+    """What a model gives; None for a size that it does not take."""
+    try:
+        return run(feeds)
+    except ValueError:
+        return None
 
 
 def _hidden_up_samplers(model: ir.Model) -> int:
