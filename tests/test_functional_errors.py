@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from subpixel.functional import ForwardForm, conv_transpose
+from subpixel.functional import Form, conv_transpose
 
 X = torch.rand(1, 4, 5, 5)
 WEIGHT = torch.rand(4, 3, 3, 3)
@@ -35,7 +35,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("form", ["aligned", "compact", "split"])
 @pytest.mark.parametrize("bad", BAD)
-def test_refuses_what_pytorch_refuses(bad: str, form: ForwardForm) -> None:
+def test_refuses_what_pytorch_refuses(bad: str, form: Form) -> None:
     arguments, message = BAD[bad]
     arguments = {"x": X, "weight": WEIGHT, **arguments}
     with pytest.raises(RuntimeError):
@@ -48,7 +48,7 @@ def test_refuses_what_pytorch_refuses(bad: str, form: ForwardForm) -> None:
 
 @pytest.mark.parametrize("form", ["transposed", "compact"])
 @pytest.mark.parametrize("ndim", [0, 4])
-def test_refuses_other_dimensions(ndim: int, form: ForwardForm) -> None:
+def test_refuses_other_dimensions(ndim: int, form: Form) -> None:
     x, weight = torch.rand(1, 4, *[3] * ndim), torch.rand(4, 2, *[2] * ndim)
     with pytest.raises(RuntimeError, match="weight must have 1 to 3 spatial axes; got"):
         conv_transpose(x, weight, form=form)

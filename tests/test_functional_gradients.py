@@ -8,12 +8,12 @@ from cases import Case, assert_close, cases
 from hypothesis import given, settings
 from torch import Tensor
 
-from subpixel.functional import ForwardForm, conv_transpose, sub_pixel_conv
+from subpixel.functional import Form, conv_transpose, sub_pixel_conv
 from subpixel.geometry import axes
 from subpixel.kernels import transposed_to_sub_pixel
 
 
-def gradients(case: Case, form: ForwardForm) -> list[Tensor]:
+def gradients(case: Case, form: Form) -> list[Tensor]:
     """With respect to input, weight and bias, from one gradient of the output."""
     leaves = [t.detach().clone().requires_grad_() for t in (case.x, case.weight, case.bias) if t is not None]
     y = conv_transpose(*leaves, **case.options, form=form)
@@ -32,7 +32,7 @@ def test_equal_pytorchs(case: Case) -> None:
 
 @pytest.mark.parametrize("form", ["aligned", "compact", "split", "auto"])
 @pytest.mark.parametrize("ndim", [1, 2, 3])
-def test_gradcheck(ndim: int, form: ForwardForm) -> None:
+def test_gradcheck(ndim: int, form: Form) -> None:
     geometry = axes((3,) * ndim, stride=2, padding=1, output_padding=1, dilation=2)
     case = Case(geometry, (2,) * ndim, 1, groups=2, channels=(1, 1), with_bias=True, seed=0)
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from subpixel import nn
-from subpixel.functional import ForwardForm
+from subpixel.functional import Form
 from subpixel.without_telemetry.onnxruntime import onnxruntime
 
-FORMS: tuple[ForwardForm, ...] = ("auto", "aligned", "compact", "split")
+FORMS: tuple[Form, ...] = ("auto", "aligned", "compact", "split")
 LAYERS: dict[int, Any] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 some_layers = pytest.mark.parametrize(
     ("ndim", "form"), [*((2, form) for form in FORMS), (1, "compact"), (3, "split")]
@@ -19,7 +19,7 @@ some_layers = pytest.mark.parametrize(
 dynamic = torch.export.Dim.DYNAMIC
 
 
-def layer(ndim: int, form: ForwardForm) -> torch.nn.Module:
+def layer(ndim: int, form: Form) -> torch.nn.Module:
     torch.manual_seed(0)
     return LAYERS[ndim](4, 6, 3, stride=2, padding=1, output_padding=1, groups=2, dilation=2, form=form)
 
@@ -29,7 +29,7 @@ def image(ndim: int, size: int = 4, batch: int = 2) -> Tensor:
 
 
 @some_layers
-def test_compile(ndim: int, form: ForwardForm) -> None:
+def test_compile(ndim: int, form: Form) -> None:
     """One graph without breaks, forward and backward; to generate its code is PyTorch's matter."""
     torch._dynamo.reset()
     eager, x = layer(ndim, form), image(ndim)
@@ -43,7 +43,7 @@ def test_compile(ndim: int, form: ForwardForm) -> None:
 
 
 @some_layers
-def test_export(ndim: int, form: ForwardForm) -> None:
+def test_export(ndim: int, form: Form) -> None:
     """One program for every batch and size."""
     eager = layer(ndim, form)
     shapes = {0: dynamic, **{2 + axis: dynamic for axis in range(ndim)}}
@@ -55,7 +55,7 @@ def test_export(ndim: int, form: ForwardForm) -> None:
 class UpTo(torch.nn.Module):
     """The decoder's step of a U-Net: up to the size of the skip connection, which `output_size` picks."""
 
-    def __init__(self, form: ForwardForm) -> None:
+    def __init__(self, form: Form) -> None:
         super().__init__()
         self.up = nn.ConvTranspose2d(4, 4, 3, stride=2, padding=1, form=form)
 
@@ -64,7 +64,7 @@ class UpTo(torch.nn.Module):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_output_size_is_dynamic(form: ForwardForm) -> None:
+def test_output_size_is_dynamic(form: Form) -> None:
     """One program for many sizes; a forced LR form wants one parity of them, on which its pads depend."""
     torch._dynamo.reset()
     module, x, skip = UpTo(form), torch.randn(2, 4, 5, 6), torch.randn(2, 4, 10, 11)
@@ -80,7 +80,7 @@ def test_output_size_is_dynamic(form: ForwardForm) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # the exporter's own
 @pytest.mark.parametrize("form", FORMS)
-def test_onnx(form: ForwardForm) -> None:
+def test_onnx(form: Form) -> None:
     """ONNX Runtime computes the same; a shuffle is a DepthToSpace of mode CRD."""
     module = torch.nn.Sequential(layer(2, form), nn.SubPixelConv2d(6, 2, 3, 3)).eval()
     program = torch.onnx.export(module, (image(2),), dynamo=True, verbose=False)

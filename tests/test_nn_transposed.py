@@ -13,17 +13,15 @@ import torch
 from torch import Tensor
 
 import subpixel.nn
-from subpixel.functional import ForwardForm
+from subpixel.functional import Form
 
-FORMS: tuple[ForwardForm, ...] = ("auto", "transposed", "aligned", "compact", "split")
+FORMS: tuple[Form, ...] = ("auto", "transposed", "aligned", "compact", "split")
 SIZES = {1: (7,), 2: (5, 6), 3: (3, 4, 2)}
 # channels, kernel size, stride, padding, output_padding, groups, bias, dilation
 ARGUMENTS = (4, 6, 3, 2, 1, 1, 2, True, 2)
 
 
-def pair(
-    ndim: int, form: ForwardForm, *arguments: Any, **options: Any
-) -> tuple[torch.nn.Module, torch.nn.Module]:
+def pair(ndim: int, form: Form, *arguments: Any, **options: Any) -> tuple[torch.nn.Module, torch.nn.Module]:
     """Our layer and PyTorch's with the same parameters."""
     name = f"ConvTranspose{ndim}d"
     theirs = getattr(torch.nn, name)(*(arguments or ARGUMENTS), **options)
@@ -41,7 +39,7 @@ every_layer = pytest.mark.parametrize(("ndim", "form"), [(n, form) for n in (1, 
 
 
 @every_layer
-def test_same_output(ndim: int, form: ForwardForm) -> None:
+def test_same_output(ndim: int, form: Form) -> None:
     """With and without a batch, by position and by keyword."""
     ours, theirs = pair(ndim, form)
     x = image(ndim)
@@ -51,7 +49,7 @@ def test_same_output(ndim: int, form: ForwardForm) -> None:
 
 
 @every_layer
-def test_same_output_size_argument(ndim: int, form: ForwardForm) -> None:
+def test_same_output_size_argument(ndim: int, form: Form) -> None:
     """Each call may ask for another size; what PyTorch refuses is refused in its words."""
     ours, theirs = pair(ndim, form)
     x = image(ndim)
@@ -105,7 +103,7 @@ def test_arguments_are_pytorchs() -> None:
 
 @every_layer
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
-def test_dtypes(ndim: int, form: ForwardForm, dtype: torch.dtype) -> None:
+def test_dtypes(ndim: int, form: Form, dtype: torch.dtype) -> None:
     """Within a few units of the last place."""
     ours, theirs = (layer.to(dtype) for layer in pair(ndim, form))
     x = image(ndim, dtype=dtype)
@@ -114,7 +112,7 @@ def test_dtypes(ndim: int, form: ForwardForm, dtype: torch.dtype) -> None:
 
 
 @every_layer
-def test_autocast(ndim: int, form: ForwardForm) -> None:
+def test_autocast(ndim: int, form: Form) -> None:
     """The dtype that PyTorch gives, with an empty phase too."""
     ours, theirs = pair(ndim, form, 4, 2, 2, 3)
     x = image(ndim)
@@ -125,7 +123,7 @@ def test_autocast(ndim: int, form: ForwardForm) -> None:
 
 
 @every_layer
-def test_memory_format_is_kept(ndim: int, form: ForwardForm) -> None:
+def test_memory_format_is_kept(ndim: int, form: Form) -> None:
     """As PyTorch's output is laid out, so that a `view` behind it goes on working."""
     ours, theirs = pair(ndim, form)
     x = image(ndim)
@@ -139,7 +137,7 @@ def test_memory_format_is_kept(ndim: int, form: ForwardForm) -> None:
 
 
 @every_layer
-def test_meta_tensors(ndim: int, form: ForwardForm) -> None:
+def test_meta_tensors(ndim: int, form: Form) -> None:
     ours, theirs = (layer.to("meta") for layer in pair(ndim, form))
     x = image(ndim, device="meta")
     assert ours(x).shape == theirs(x).shape
@@ -147,7 +145,7 @@ def test_meta_tensors(ndim: int, form: ForwardForm) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_copies_and_pickles(form: ForwardForm) -> None:
+def test_copies_and_pickles(form: Form) -> None:
     ours, _ = pair(2, form)
     x = image(2)
     stored = io.BytesIO()
@@ -168,7 +166,7 @@ def test_weight_norm_works() -> None:
 
 @every_layer
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_ensembles(ndim: int, form: ForwardForm, channels_last: bool) -> None:
+def test_ensembles(ndim: int, form: Form, channels_last: bool) -> None:
     """`torch.vmap` over weights, over inputs and over both; with phases of no tap."""
     x = torch.stack([image(ndim)] * 3)
     if channels_last and ndim > 1:

@@ -100,7 +100,7 @@ def _clockless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 REASON = "aligned is 1.00 times as fast"
-STRIDED = "the convolution behind the resize has stride (2, 2)"
+STRIDED = "the convolution after the resize has stride (2, 2)"
 A, C = "model.a", "model.c"
 FASTER = {(A, "compact"): 0.5, ("whole", "rewritten"): 0.8}
 

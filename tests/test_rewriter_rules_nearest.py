@@ -77,7 +77,7 @@ NEAREST, NONE = Resize("nearest", (2, 3), 4), ((0, 0), (0, 0))
             (Resize("linear", (2, 3), 4), convolution()),
             "linear interpolation and a padded convolution differ on the outermost ring",
         ),
-        ((NEAREST, convolution(stride=2)), "the convolution behind the resize has stride (2, 2)"),
+        ((NEAREST, convolution(stride=2)), "the convolution after the resize has stride (2, 2)"),
         (
             (NEAREST, Pad(((1, 1),) * 2, "reflect"), convolution()),
             "it is padded twice, by reflect and by zeros",

@@ -58,7 +58,7 @@ INSERTION = ZeroInsertion((2, 3), (1, 0))
             (INSERTION, Pad(((0, 0), (-1, 0))), convolution(((0, 0), (1, 0)))),
             "it is cropped and padded again",
         ),
-        ((INSERTION, convolution(stride=2)), "the convolution behind the zeros has stride (2, 2)"),
+        ((INSERTION, convolution(stride=2)), "the convolution after the zeros has stride (2, 2)"),
         ((INSERTION, convolution(((3, 2), (0, 0)))), "the padding (3, 3) is wider than the kernel's reach 2"),
         ((INSERTION, convolution(((1, 2), (0, 0)))), "the padding (1, 3) is wider than the kernel's reach 2"),
     ],

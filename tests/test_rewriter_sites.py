@@ -133,7 +133,7 @@ def test_no_node_is_changed_by_two_sites() -> None:
 def test_a_declined_row_says_why() -> None:
     (site,) = find(row(RESIZE, convolution(stride=2, channels=8)))
     assert (site.nodes, site.was) == (("a", "b"), FUSED)
-    assert site.reason == "the convolution behind the resize has stride (2, 2)"
+    assert site.reason == "the convolution after the resize has stride (2, 2)"
     assert not site.forms
 
 

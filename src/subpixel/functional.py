@@ -6,7 +6,7 @@ from math import prod
 from typing import Any, Literal, get_args
 
 from subpixel.extras import needing
-from subpixel.geometry import Axis, Form, IntOrInts, axes
+from subpixel.geometry import Axis, IntOrInts, LRForm, axes
 from subpixel.kernels import Phase, transposed_to_lr, transposed_to_phases
 from subpixel.strips import resize_conv_in_strips
 
@@ -17,9 +17,13 @@ with needing("torch"):
     from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 Pads = Sequence[tuple[int, int]]
-Algorithm = Literal["transposed", "aligned", "compact", "split"]
-ForwardForm = Literal["auto"] | Algorithm
-_FORMS = ("auto", *get_args(Algorithm))
+Form = Literal["auto", "transposed", "aligned", "compact", "split"]  # see `conv_transpose`
+
+# What `_fastest` goes by, found by `benchmarks/layers.py` on a CPU in float32.
+SMALL_INPUT = 2**17  # numbers; with fewer, a layer takes little longer than the choice itself
+NARROW_PRODUCT = 128  # columns; with no more, PyTorch's matrix product is slow for its size
+MUCH_WORK = 2**24  # multiply-accumulates; with fewer, mapping the weights takes what a narrow product loses
+LARGE_OUTPUT = 2**22  # numbers, 16 MiB; with fewer, the output that PyTorch scatters to stays in a cache
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -27,20 +31,20 @@ CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def periodic_shuffle(x: Tensor, upscale_factors: Sequence[int]) -> Tensor:
-    """Move phases from channels to space: channel c * r**d + f at n becomes channel c at n * r + f.
+    """Return x with its phases moved from channels to space.
 
-    Two equal factors make it PyTorch's `pixel_shuffle`, ONNX's DepthToSpace of mode CRD. The memory format is
-    kept.
+    Channel c * r**d + f at pixel n becomes channel c at pixel n * r + f. With two equal factors this is
+    PyTorch's `pixel_shuffle`, ONNX's DepthToSpace of mode CRD. The memory format is kept.
 
     Args:
         x: (..., c * prod(r), *n).
-        upscale_factors: r of each spatial axis; how many there are says how many axes are spatial.
+        upscale_factors: r of each spatial axis; as many of the last axes are spatial.
 
     Returns:
         (..., c, *(n * r)).
 
     Raises:
-        ValueError: too few axes, or channels that are no multiple of prod(r).
+        ValueError: x has too few axes, or its channels are not a multiple of prod(r).
 
     Example:
         >>> periodic_shuffle(torch.tensor([[1, 3, 5], [2, 4, 6]]), (2,))
@@ -66,17 +70,17 @@ def periodic_shuffle(x: Tensor, upscale_factors: Sequence[int]) -> Tensor:
 
 
 def periodic_unshuffle(x: Tensor, downscale_factors: Sequence[int]) -> Tensor:
-    """Move phases from space to channels: the inverse of `periodic_shuffle`.
+    """Return x with its phases moved from space to channels: the inverse of `periodic_shuffle`.
 
     Args:
         x: (..., c, *(n * r)).
-        downscale_factors: r of each spatial axis; how many there are says how many axes are spatial.
+        downscale_factors: r of each spatial axis; as many of the last axes are spatial.
 
     Returns:
         (..., c * prod(r), *n).
 
     Raises:
-        ValueError: too few axes, or sizes that are no multiples of r.
+        ValueError: x has too few axes, or its sizes are not multiples of r.
 
     Example:
         >>> periodic_unshuffle(torch.tensor([[1, 2, 3, 4, 5, 6]]), (2,))
@@ -110,17 +114,18 @@ def conv_transpose(
     groups: int = 1,
     dilation: IntOrInts = 1,
     *,
-    form: ForwardForm = "auto",
+    form: Form = "auto",
 ) -> Tensor:
-    """Compute `torch.nn.functional.conv_transpose1d`, `2d` or `3d`, in LR space where that is faster.
+    """Return a transposed convolution, computed in LR space where that is faster.
 
-    All forms are equal but for rounding, and so are their gradients.
+    It is `torch.nn.functional.conv_transpose1d`, `2d` or `3d`. Forms and their gradients differ by rounding
+    alone.
 
     Args:
         x: (batch, c_in, *n) or (c_in, *n).
         weight: (c_in, c_out // groups, *k).
         bias: (c_out,).
-        stride: r; as the following, one integer or one an axis.
+        stride: r; one integer, or one an axis, as are padding, output_padding and dilation.
         padding: HR pixels cropped on both sides.
         output_padding: HR pixels added at the end.
         groups: blocks of channels that do not mix.
@@ -132,8 +137,8 @@ def conv_transpose(
         (batch, c_out, *m) or (c_out, *m), m = (n - 1)*r - 2*padding + dilation*(k - 1) + output_padding + 1.
 
     Raises:
-        RuntimeError: what PyTorch refuses.
-        ValueError: no such form.
+        RuntimeError: PyTorch refuses these arguments.
+        ValueError: there is no such form.
 
     Example:
         >>> x, w = torch.tensor([[[1.0, 10, 100]]]), torch.tensor([[[1.0, 2, 3, 4]]])
@@ -142,46 +147,38 @@ def conv_transpose(
 
     References: Shi et al. 2016 (arXiv:1609.07009), section 2.
     """
-    if form not in _FORMS:
-        raise ValueError(f"form must be one of {_FORMS}; got {form!r}.")
+    if form not in get_args(Form):
+        raise ValueError(f"form must be one of {get_args(Form)}; got {form!r}.")
     if (operator := _CONV_TRANSPOSE.get(weight.ndim - 2)) is None:
         raise RuntimeError(f"weight must have 1 to 3 spatial axes; got {tuple(weight.shape)}.")
-    algorithm = _fastest(x, weight, stride, dilation, groups) if form == "auto" else form
-    if algorithm == "transposed":
+    if form == "auto":
+        form = _fastest(x, weight, stride, dilation, groups)
+    if form == "transposed":
         return operator(x, weight, bias, stride, padding, output_padding, groups, dilation)
     try:
         geometry = _checked_geometry(x, weight, bias, (stride, padding, output_padding, dilation), groups)
     except ValueError as error:  # PyTorch's own layers raise this type, and callers may catch it
         raise RuntimeError(str(error)) from error
-    if algorithm == "split":
-        return _split_conv_transpose(x, weight, bias, geometry, groups)
-    return _lr_conv_transpose(x, weight, bias, geometry, groups, algorithm)
+    if form == "split":
+        return phase_maps(x, transposed_to_phases(weight, geometry, groups=groups), bias, geometry, groups)
+    return _lr_conv_transpose(x, weight, bias, geometry, groups, form)
 
 
 def sub_pixel_conv(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: IntOrInts = 1,
-    padding: IntOrInts = 0,
-    output_padding: IntOrInts = 0,
-    groups: int = 1,
-    dilation: IntOrInts = 1,
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, groups: int = 1, **geometry: IntOrInts
 ) -> Tensor:
-    """Put r - 1 zeros between LR pixels, then convolve in HR space: the specification, slow and clear.
+    """Return a sub-pixel convolution by its definition: the specification of all else, slow and clear.
 
-    The arguments are those of the transposed convolution whose kernel is `sub_pixel_to_transposed(weight)`,
-    which is the same layer; here the weight is a convolution's.
+    Put r - 1 zeros between LR pixels, then convolve in HR space. As `conv_transpose` with the kernel
+    `sub_pixel_to_transposed(weight)` and the same options; here the weight is a convolution's.
 
     Args:
         x: (batch, c_in, *n) or (c_in, *n).
         weight: (c_out, c_in // groups, *k).
         bias: (c_out,).
-        stride: r; the convolution's own stride is the 1/r of the note.
-        padding: HR pixels cropped on both sides of the full convolution.
-        output_padding: HR pixels added at the end.
         groups: blocks of channels that do not mix.
-        dilation: HR pixels between taps.
+        **geometry: stride, padding, output_padding, dilation of `subpixel.geometry.axes`; the stride r is 1/r
+            in the note, and the padding crops the full convolution.
 
     Returns:
         As `conv_transpose`.
@@ -193,22 +190,22 @@ def sub_pixel_conv(
 
     References: Shi et al. 2016 (arXiv:1609.07009), figures 3b to 6.
     """
-    geometry = axes(weight.shape[2:], stride, padding, output_padding, dilation)
-    ndim = len(geometry)
-    sizes = [(size - 1) * axis.stride + 1 for size, axis in zip(x.shape[-ndim:], geometry, strict=True)]
+    kernel_axes = axes(weight.shape[2:], **geometry)
+    ndim = len(kernel_axes)
+    sizes = [(size - 1) * axis.stride + 1 for size, axis in zip(x.shape[-ndim:], kernel_axes, strict=True)]
     sub_pixels = x.new_zeros(*x.shape[:-ndim], *sizes)
-    originals: tuple[Any, ...] = (..., *(slice(None, None, axis.stride) for axis in geometry))
+    originals: tuple[Any, ...] = (..., *(slice(None, None, axis.stride) for axis in kernel_axes))
     sub_pixels[originals] = x
-    borders = [axis.extent - 1 - axis.padding for axis in geometry]
-    pads = [(border, border + axis.output_padding) for border, axis in zip(borders, geometry, strict=True)]
-    return convolve(sub_pixels, weight, bias, pads, [axis.dilation for axis in geometry], groups)
+    borders = [axis.extent - 1 - axis.padding for axis in kernel_axes]
+    pads = [(border, border + axis.output_padding) for border, axis in zip(borders, kernel_axes, strict=True)]
+    return convolve(sub_pixels, weight, bias, pads, [axis.dilation for axis in kernel_axes], groups)
 
 
 def resize_conv(x: Tensor, products: Tensor, bias: Tensor | None, upscale_factors: Sequence[int]) -> Tensor:
-    """Convolve a nearest resize by three taps an axis, by the products that the phases share.
+    """Return a nearest resize convolved by three taps an axis, from the products that its phases share.
 
     In 2-D it takes 9 multiply-accumulates an LR pixel, where the LR convolution takes 16 for a factor of 2,
-    and the convolution in HR space 36.
+    and the convolution in HR space 36. On a CPU it is computed strip by strip, unless a gradient is wanted.
 
     Args:
         x: (batch, c_in, *(n + 2)), padded by one LR pixel on each side: zeros for a convolution that pads by
@@ -269,14 +266,14 @@ def _resize_conv_at_once(x: Tensor, products: Tensor, bias: Tensor | None, facto
 
 
 def _differences(x: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The pixels, and how their neighbours differ from them."""
+    """Return how the lower neighbours differ from the pixels, the pixels, how the higher ones differ."""
     size = x.shape[axis] - 2
     low, pixels, high = (x.narrow(axis, start, size) for start in range(3))
     return low - pixels, pixels, high - pixels
 
 
 def _sums(terms: Tensor, factors: Sequence[int]) -> list[Tensor]:
-    """Each phase, the last axis fastest: the sum of its terms, which lie along the first axes."""
+    """Return each phase, the last axis fastest: the sum of its terms, which lie along the first axes."""
     if not factors:
         return [terms]
     low, pixels, high = terms
@@ -284,30 +281,35 @@ def _sums(terms: Tensor, factors: Sequence[int]) -> list[Tensor]:
     return [phase for each in sums for phase in _sums(each, factors[1:])]
 
 
-def _fastest(x: Tensor, weight: Tensor, stride: IntOrInts, dilation: IntOrInts, groups: int) -> Algorithm:
-    """The form that `benchmarks/layers.py` found fastest: on a CPU in float32; PyTorch's operator elsewhere.
+def _fastest(
+    x: Tensor, weight: Tensor, stride: IntOrInts, dilation: IntOrInts, groups: int
+) -> Literal["transposed", "compact"]:
+    """Return the form that was found fastest on a CPU in float32; elsewhere PyTorch's operator.
 
-    That operator is slow where its matrix product is narrow, and where it writes a large output of kernels
-    that do not overlap, channels first. It also stays in exported programs: their runtimes are others.
+    That operator multiplies x by a matrix of c_out * k columns and scatters the result. It is slow where the
+    matrix is narrow, and where it writes a large output of kernels that do not overlap, channels first.
+    Exported programs keep the operator, since they run elsewhere.
     """
-    if torch.compiler.is_exporting() or x.numel() < 2**17:  # a small layer takes little longer than this rule
+    if torch.compiler.is_exporting() or x.numel() < SMALL_INPUT:
         return "transposed"
     if x.device.type != "cpu" or x.dtype != torch.float32:
         return "transposed"
-    c_in, c_out, *kernel_size = weight.shape
-    columns, ndim = c_out * prod(kernel_size), len(kernel_size)  # of the product, for each group
+    c_in, c_out, *kernel_size = weight.shape  # c_out of each group
+    columns, ndim = c_out * prod(kernel_size), len(kernel_size)
     channels_first = x.is_contiguous() and weight.is_contiguous()
-    narrow = columns <= 128 and x.numel() * columns >= 2**24
+    narrow = columns <= NARROW_PRODUCT and x.numel() * columns >= MUCH_WORK
     if narrow and (c_out <= 8 or (channels_first and not torch.is_grad_enabled())):
         return "compact"
     disjoint = tuple(kernel_size) in (stride, (stride,) * ndim) and dilation in (1, (1,) * ndim)
-    if disjoint and channels_first and ndim > 1 and x.numel() * columns * groups >= 2**22 * c_in:
+    # Kernels that do not overlap give pixels * r**d * c_out numbers, which is x.numel() / c_in * columns *
+    # groups.
+    if disjoint and channels_first and ndim > 1 and x.numel() * columns * groups >= LARGE_OUTPUT * c_in:
         return "compact"
     return "transposed"
 
 
 def _lr_conv_transpose(
-    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Sequence[Axis], groups: int, form: Form
+    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Sequence[Axis], groups: int, form: LRForm
 ) -> Tensor:
     lr = [axis.lr(form) for axis in geometry]
     strides = [axis.stride for axis in geometry]
@@ -318,16 +320,10 @@ def _lr_conv_transpose(
     return _crop(periodic_shuffle(maps, strides), crops, sizes, like=x)
 
 
-def _split_conv_transpose(
-    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Sequence[Axis], groups: int
-) -> Tensor:
-    return phase_maps(x, transposed_to_phases(weight, geometry, groups=groups), bias, geometry, groups)
-
-
 def phase_maps(
     x: Tensor, phases: Sequence[Phase[Tensor]], bias: Tensor | None, geometry: Sequence[Axis], groups: int = 1
 ) -> Tensor:
-    """Convolve by each phase of a transposed convolution, and interleave.
+    """Return a transposed convolution computed as one convolution a phase, interleaved.
 
     Args:
         x: (batch, c_in, *n) or (c_in, *n).
@@ -335,9 +331,6 @@ def phase_maps(
         bias: (c_out,).
         geometry: of the transposed convolution.
         groups: blocks of channels that do not mix.
-
-    Returns:
-        What the transposed convolution gives.
     """
     ndim, sizes = len(geometry), _output_sizes(x, geometry)
     strides = [axis.stride for axis in geometry]
@@ -366,7 +359,7 @@ def _phase_conv(
 def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, pads: Pads, dilation: Sequence[int], groups: int
 ) -> Tensor:
-    """Convolve x, zero-padded (low, high) on each axis; a negative pad crops."""
+    """Return the convolution of x, zero-padded by (low, high) on each axis; a negative pad crops."""
     padding = [low for low, high in pads if low == high >= 0]
     if len(padding) < len(pads):  # the operator itself pads alike on both sides only
         x, padding = pad(x, pads), [0] * len(pads)
@@ -374,7 +367,7 @@ def convolve(
 
 
 def pad(x: Tensor, pads: Pads) -> Tensor:
-    """Pad by zeros (low, high) on each axis; a negative pad crops, into the other side's zeros too."""
+    """Return x padded by zeros (low, high) on each axis; a negative pad crops, the other side's zeros too."""
     sizes = [size + low + high for size, (low, high) in zip(x.shape[-len(pads) :], pads, strict=True)]
     grown = F.pad(x, [max(n, 0) for pair in reversed(pads) for n in pair])
     if min(chain.from_iterable(pads)) >= 0:
@@ -389,7 +382,7 @@ def _window(x: Tensor, starts: Sequence[int], sizes: Sequence[int]) -> Tensor:
 
 
 def _crop(x: Tensor, starts: Sequence[int], sizes: Sequence[int], *, like: Tensor) -> Tensor:
-    """Keep a window, in the memory format of `like`, as PyTorch's own operator does."""
+    """Return a window of x, in the memory format of `like`, as PyTorch's own operator does."""
     window = _window(x, starts, sizes)
     if memory_format(like) == torch.contiguous_format:
         return window.contiguous()
@@ -403,7 +396,7 @@ def _unflatten(x: Tensor, axis: int, sizes: Sequence[int]) -> Tensor:
 def _regroup(
     blocks: Tensor, lead: int, channels: tuple[int, ...], pixels: Iterable[tuple[int, ...]], *, like: Tensor
 ) -> Tensor:
-    """Fuse axes into channels and pixels with one copy, in the memory format of `like`."""
+    """Return blocks with axes fused into channels and pixels by one copy, in the memory format of `like`."""
     batch: list[tuple[int, ...]] = [(axis,) for axis in range(lead)]
     last = memory_format(like) != torch.contiguous_format
     groups = [*batch, *pixels, channels] if last else [*batch, channels, *pixels]
@@ -414,7 +407,7 @@ def _regroup(
 
 
 def memory_format(x: Tensor) -> torch.memory_format:
-    """How pixels and channels lie in memory: channels last, or contiguous where both would do."""
+    """Return how pixels and channels lie in memory: channels last, or contiguous where both would do."""
     last = CHANNELS_LAST.get(x.ndim)
     # Asked by strides, since under `torch.vmap` a tensor cannot be asked for a format by name.
     if last is None or x.is_contiguous() or not x.movedim(1, -1).is_contiguous():
@@ -423,7 +416,7 @@ def memory_format(x: Tensor) -> torch.memory_format:
 
 
 def _exports_depth_to_space(factors: tuple[int, ...]) -> bool:
-    """Whether to leave PyTorch's operator in the graph: runtimes know it; run as it stands it is slower."""
+    """Return whether to leave PyTorch's operator in the graph, which runtimes know; here it is slower."""
     return torch.compiler.is_exporting() and len(factors) == 2 and factors[0] == factors[1]
 
 
@@ -434,7 +427,7 @@ def _output_sizes(x: Tensor, geometry: Sequence[Axis]) -> list[int]:
 def _checked_geometry(
     x: Tensor, weight: Tensor, bias: Tensor | None, options: tuple[IntOrInts, ...], groups: int
 ) -> tuple[Axis, ...]:
-    """The geometry, once everything is checked that PyTorch refuses."""
+    """Return the geometry, after refusing everything that PyTorch refuses."""
     ndim, (c_in, c_out) = weight.ndim - 2, weight.shape[:2]
     geometry = axes(weight.shape[2:], *options)
     _require(

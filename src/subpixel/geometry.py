@@ -1,8 +1,12 @@
-"""One axis of a transposed convolution: integers only.
+"""One axis of a transposed convolution, in integers alone.
 
-Number HR positions from the start of the uncropped output. Input pixel n adds tap t of the kernel at position
-n*r + d*t, and the output is a window on these positions that opens at the padding p. All below is this,
-split by phase (HR index modulo r). Only the output's size depends on the input's.
+Count HR positions from the start of the uncropped output. Tap t of the kernel adds LR pixel n at position
+n*r + d*t, and the output is a window on these positions that opens at the padding p:
+
+    y[h] = sum of x[n] * w[t] over all n, t with n*r + d*t = h + p
+
+All below is this equation, split by phase (HR index modulo r); only the output's size depends on the input's.
+Letters: N LR pixels, k taps, stride r, padding p, dilation d, extent e = d*(k - 1) + 1.
 """
 
 from collections.abc import Sequence
@@ -10,7 +14,7 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Literal, SupportsIndex, get_args
 
-Form = Literal["aligned", "compact"]
+LRForm = Literal["aligned", "compact"]  # where the kernel is cut into phases; see `Axis.lr`
 IntOrInts = int | Sequence[int]
 
 
@@ -19,9 +23,9 @@ class LRAxis:
     """One axis of the LR convolution that, shuffled and cropped, equals a transposed convolution.
 
     Attributes:
-        taps: K, taps of every phase kernel.
+        taps: K, the taps of every phase kernel.
         pad: zeros (low, high) around the LR input; a negative pad crops it.
-        lead: zeros in front of the dilated kernel before it is split into phases.
+        lead: zeros before the dilated kernel when it is split into phases.
         crop: HR pixels to drop at the start of the shuffled output.
     """
 
@@ -31,12 +35,15 @@ class LRAxis:
     crop: int
 
     def unshuffled_pad(self, input_size: int, output_size: int) -> tuple[int, int]:
-        """Zeros (low, high) around an unshuffled input, for the dual: the convolution that strides.
+        """Return the zeros (low, high) around an unshuffled input, for the dual: the strided convolution.
 
         Args:
             input_size: LR pixels of the unshuffled input.
             output_size: LR pixels wanted.
         """
+        # With x and y exchanged, the aligned equation of `Axis.lr` reads
+        #     x[m] = sum of W[r*s + f] * y_f[m - q + s] over s and f,  y_f[m] = y[m*r + f].
+        # So there are q zeros at the start, and at the end as many as the last output reads beyond the input.
         low = self.taps - 1 - self.pad[0]
         return low, output_size + self.taps - 1 - input_size - low
 
@@ -46,10 +53,10 @@ class PhaseAxis:
     """One axis of one phase, convolved by itself with exactly its own taps of the kernel.
 
     Attributes:
-        taps: how many; none where no tap falls on the phase (k < r, or r and d share a factor).
-        first: its first tap of the kernel.
-        step: taps of the kernel from one of its taps to the next.
-        dilation: LR pixels from one of its taps to the next.
+        taps: how many taps fall on the phase; none where k < r, or where r and d share a factor.
+        first: the first of them, as an index into the kernel.
+        step: kernel taps from one of them to the next.
+        dilation: LR pixels from one of them to the next.
         pad: zeros (low, high) around the LR input; a negative pad crops it.
     """
 
@@ -65,8 +72,8 @@ class Axis:
     """One axis of a transposed convolution, with PyTorch's names, meaning and limits.
 
     Raises:
-        TypeError: no integer.
-        ValueError: a number below its minimum, or output_padding not below max(stride, dilation).
+        TypeError: an attribute is not an integer.
+        ValueError: a number is below its minimum, or output_padding is not below max(stride, dilation).
 
     Example:
         >>> axis = Axis(kernel_size=4, stride=2, padding=1)
@@ -95,60 +102,72 @@ class Axis:
 
     @property
     def extent(self) -> int:
-        """HR pixels that the dilated kernel spans."""
+        """The HR pixels that the dilated kernel spans."""
         return self.dilation * (self.kernel_size - 1) + 1
 
+    @property
+    def surplus(self) -> int:
+        """The HR pixels of the output beyond stride * input_size; may be negative."""
+        return self.extent + self.output_padding - 2 * self.padding - self.stride
+
     def output_size(self, input_size: int) -> int:
-        """HR pixels made of `input_size` LR pixels.
+        """Return how many HR pixels `input_size` LR pixels give.
 
         Raises:
-            ValueError: the padding leaves no pixel.
+            ValueError: the input has no pixel, or the padding leaves none.
         """
         if input_size < 1:
             raise ValueError(f"the input must have at least one pixel; got {input_size}.")
-        size = self.stride * input_size + self._surplus
+        size = self.stride * input_size + self.surplus
         if size < 1:
             raise ValueError(
                 f"the output must have at least one pixel; got {size} from {input_size} by {self}."
             )
         return size
 
-    def lr(self, form: Form) -> LRAxis:
-        """The LR convolution of this axis.
+    def lr(self, form: LRForm) -> LRAxis:
+        """Return the LR convolution of this axis.
+
+        Put `lead` zeros before the dilated kernel, W[lead + d*t] = w[t], and let p + lead = q*r + crop. With
+        h + crop = m*r + f the equation of this file reads
+
+            y[m*r + f - crop] = sum of W[r*s + f] * x[m + q - s] over s < K,  K = ceil((e + lead) / r)
+
+        which is a convolution over LR pixels for each phase f.
 
         Args:
-            form: "aligned" opens the output at a phase 0, so that nothing is cropped at the start;
-                "compact" has the fewest taps.
+            form: "aligned" opens the output at phase 0, lead = -p mod r, so that nothing is cropped at the
+                start; "compact" has no lead and so the fewest taps.
         """
-        if form not in get_args(Form):
-            raise ValueError(f"form must be one of {get_args(Form)}; got {form!r}.")
+        if form not in get_args(LRForm):
+            raise ValueError(f"form must be one of {get_args(LRForm)}; got {form!r}.")
         lead = -self.padding % self.stride if form == "aligned" else 0
-        first_row, crop = divmod(self.padding + lead, self.stride)
+        start, crop = divmod(self.padding + lead, self.stride)
         taps = _ceil_div(self.extent + lead, self.stride)
-        high = _ceil_div(self._surplus + crop, self.stride) + first_row
-        return LRAxis(taps, (taps - 1 - first_row, high), lead, crop)
+        # Row m reads x[m + q - K + 1] to x[m + q], and the last row is N - 1 + ceil((surplus + crop) / r).
+        high = _ceil_div(self.surplus + crop, self.stride) + start
+        return LRAxis(taps, (taps - 1 - start, high), lead, crop)
 
     def phases(self) -> tuple[PhaseAxis, ...]:
-        """Each phase of the output by itself; all give ceil(output_size / stride) rows."""
+        """Return each phase of the output by itself; all give ceil(output_size / stride) rows."""
         return tuple(self._phase(index) for index in range(self.stride))
 
     def _phase(self, index: int) -> PhaseAxis:
+        # Phase f sees the taps with d*t = p + f (modulo r). With g = gcd(d, r) there are none unless g
+        # divides p + f; else they are t0, t0 + r/g, t0 + 2*r/g, ... with t0 = (p + f)/g * (d/g)**-1 (modulo
+        # r/g), and
+        #     y[m*r + f] = sum of w[t0 + i*r/g] * x[m + row - i*d/g] over i,  row = (p + f - d*t0) / r.
         shared = gcd(self.dilation, self.stride)
         step, dilation = self.stride // shared, self.dilation // shared
         position = self.padding + index
-        first = self.kernel_size  # solve dilation * first = position (modulo stride), if it can be
+        first = self.kernel_size  # beyond the last tap: none
         if position % shared == 0:
-            inverse = pow(int(dilation), -1, int(step))  # refuses NumPy's integers
+            inverse = pow(int(dilation), -1, int(step))  # pow refuses NumPy's integers
             first = min(position // shared * inverse % step, first)
         taps = len(range(first, self.kernel_size, step))
         row = (position - self.dilation * first) // self.stride
-        pad = (taps - 1) * dilation - row, _ceil_div(self._surplus, self.stride) + row
+        pad = (taps - 1) * dilation - row, _ceil_div(self.surplus, self.stride) + row
         return PhaseAxis(taps, first, step, dilation, pad)
-
-    @property
-    def _surplus(self) -> int:
-        """What the output has beyond stride * input_size pixels."""
-        return self.extent + self.output_padding - 2 * self.padding - self.stride
 
 
 def axes(
@@ -158,18 +177,18 @@ def axes(
     output_padding: IntOrInts = 0,
     dilation: IntOrInts = 1,
 ) -> tuple[Axis, ...]:
-    """The geometry of a layer, axis by axis.
+    """Return the geometry of a layer, axis by axis.
 
     Args:
         kernel_size: one integer an axis, as in `weight.shape[2:]`.
-        stride: as the following, one integer, or one an axis.
+        stride: one integer, or one an axis, as are the following.
         padding: HR pixels cropped on both sides.
         output_padding: HR pixels added at the end.
-        dilation: HR pixels between taps.
+        dilation: HR pixels from tap to tap.
 
     Raises:
-        TypeError: no integer.
-        ValueError: a sequence of another length than `kernel_size`, or an invalid axis.
+        TypeError: an argument is not an integer.
+        ValueError: a sequence has another length than `kernel_size`, or an axis is invalid.
 
     Example:
         >>> [axis.stride for axis in axes((16, 3), stride=(8, 1), padding=1)]
@@ -181,11 +200,16 @@ def axes(
 
 
 def per_axis(value: IntOrInts, ndim: int, name: str) -> tuple[int, ...]:
-    """One integer for each of `ndim` axes, a single one repeated; `name` is for the error.
+    """Return one integer for each of `ndim` axes, a single one repeated.
+
+    Args:
+        value: one integer, or one an axis.
+        ndim: how many axes there are.
+        name: what the error calls the value.
 
     Raises:
-        TypeError: no integer.
-        ValueError: a sequence of neither one nor `ndim` integers, or one below its minimum.
+        TypeError: a value is not an integer.
+        ValueError: a sequence has neither one nor `ndim` integers, or one is below its minimum.
     """
     values = tuple(value) if isinstance(value, Sequence) else (value,)
     for each in values:

@@ -21,7 +21,7 @@ import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
-from subpixel.geometry import Axis, Form, IntOrInts, PhaseAxis, axes, per_axis
+from subpixel.geometry import Axis, IntOrInts, LRForm, PhaseAxis, axes, per_axis
 
 ArrayT = TypeVar("ArrayT", bound=Any)
 Interpolation = Literal["nearest", "linear", "cubic"]
@@ -40,7 +40,7 @@ class Phase(NamedTuple, Generic[ArrayT]):
 
 
 def transposed_to_lr(
-    weight: ArrayT, geometry: Sequence[Axis], *, form: Form = "compact", groups: int = 1
+    weight: ArrayT, geometry: Sequence[Axis], *, form: LRForm = "compact", groups: int = 1
 ) -> ArrayT:
     """Split the kernel of a transposed convolution into its r**d phase kernels.
 

@@ -22,7 +22,7 @@ class _InLRSpace(_ConvTransposeNd):
 
     padding: tuple[int, ...]
 
-    def __init__(self, *args: Any, form: F.ForwardForm = "auto", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, form: F.Form = "auto", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.form = form
 

@@ -259,15 +259,15 @@ class ResizeConvolution(Layer):
 
 @dataclass(frozen=True, eq=False)
 class ZeroInsertion(Layer):
-    """Zeros between pixels: pixel n goes to n * r; `behind` more zeros follow the last one."""
+    """Zeros between pixels: pixel n goes to n * r; `after` more zeros follow the last one."""
 
     factors: tuple[int, ...]
-    behind: tuple[int, ...]
+    after: tuple[int, ...]
 
     def output_shape(self, shape: Shape) -> Shape:
         """See `Layer`."""
-        axes = zip(shape[2:], self.factors, self.behind, strict=True)
-        return (*shape[:2], *((size - 1) * factor + 1 + behind for size, factor, behind in axes))
+        axes = zip(shape[2:], self.factors, self.after, strict=True)
+        return (*shape[:2], *((size - 1) * factor + 1 + after for size, factor, after in axes))
 
 
 @dataclass(frozen=True, eq=False)

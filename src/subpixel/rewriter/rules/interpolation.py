@@ -1,14 +1,21 @@
-"""Interpolation = replicate padding, depthwise LR convolution, periodic shuffle."""
+"""Interpolation = replicate padding, depthwise LR convolution, periodic shuffle.
+
+Phase f of the output lies (f + 1/2) / r - 1/2 LR pixels to the right of its LR pixel. With the
+interpolation's profile P (`subpixel.kernels.interpolation_to_lr`), zero beyond R pixels, and x repeated
+beyond its edge,
+
+    y[m*r + f] = sum of P(|u - (f + 1/2) / r + 1/2|) * x[m + u] over u = -R .. R
+"""
 
 import numpy as np
 
 from subpixel.kernels import interpolation_to_lr
 from subpixel.rewriter.layers import Chain, Convolution, Pad, Resize, Shuffle
 from subpixel.rewriter.rules import Rule
-from subpixel.rewriter.rules.transposed import too_large
+from subpixel.rewriter.rules.limits import too_large
 
 
-def wanted(chain: Chain) -> bool:
+def concerns(chain: Chain) -> bool:
     """Pass over a nearest resize, which only copies."""
     (resize,) = chain
     assert isinstance(resize, Resize)
@@ -26,15 +33,15 @@ def check(chain: Chain) -> str | None:
 
 
 def rewrite(chain: Chain) -> dict[str, Chain]:
-    """Give the fixed kernels, the same for every channel."""
+    """Return the convolution by the fixed kernels, the same for every channel."""
     (resize,) = chain
     assert isinstance(resize, Resize)
     ndim, (factor, *_) = len(resize.factors), resize.factors
     kernels = interpolation_to_lr(resize.mode, factor, ndim)
     weight = np.tile(kernels, (resize.channels, *[1] * (ndim + 1)))
-    reach, none = kernels.shape[-1] // 2, ((0, 0),) * ndim
+    radius, none = kernels.shape[-1] // 2, ((0, 0),) * ndim
     convolution = Convolution.plain(weight, None, none, resize.channels)
-    return {"depthwise": (Pad(((reach, reach),) * ndim, "replicate"), convolution, Shuffle(resize.factors))}
+    return {"depthwise": (Pad(((radius, radius),) * ndim, "replicate"), convolution, Shuffle(resize.factors))}
 
 
-RULE = Rule("interpolation", "Resize", check, rewrite, wanted)
+RULE = Rule("interpolation", "Resize", check, rewrite, concerns)

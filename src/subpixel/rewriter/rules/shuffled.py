@@ -1,6 +1,16 @@
-"""Convolution, pointwise functions, periodic shuffle = transposed convolution, pointwise functions."""
+"""Convolution, pointwise functions, periodic shuffle = transposed convolution, pointwise functions.
+
+Phase f of the output is a convolution of its own, of K taps: y[m*r + f] = sum of c_f[u] * x[m + u - low] over
+u. Interleave the reversed kernels, w[r*s + f] = c_f[K - 1 - s]. With u = K - 1 - s the pixel x[n], n = m + u
+- low, is at n*r + (r*s + f) = m*r + f + r*(K - 1 - low), so
+
+    y[h] = sum of w[t] * x[n] over n*r + t = h + p,  p = r * (reach - low)
+
+and the transposed convolution has r * (low - high) pixels too many, to crop at the end.
+"""
 
 from math import prod
+from typing import Any
 
 import array_api_compat
 
@@ -26,13 +36,13 @@ def check(chain: Chain) -> str | None:
         for (low, high), reach in zip(convolution.pads, convolution.reach, strict=True)
     ):
         return f"the padding {convolution.pads} is wider than the kernel's reach, or wider at the end"
-    if _bias(convolution, shuffle) is False:
+    if convolution.bias is not None and not _equal_phases(_bias_by_phase(convolution, shuffle)):
         return "the bias differs from phase to phase"
     return None
 
 
 def rewrite(chain: Chain) -> dict[str, Chain]:
-    """Interleave the phases."""
+    """Return the transposed convolution of the interleaved phases."""
     convolution, shuffle = _parts(chain)
     weight = convolution.weight
     if shuffle.order == "DCR":
@@ -43,7 +53,8 @@ def rewrite(chain: Chain) -> dict[str, Chain]:
         for factor, reach, (low, _) in zip(shuffle.factors, convolution.reach, convolution.pads, strict=True)
     ]
     geometry = axes(weight.shape[2:], shuffle.factors, padding)
-    result: Chain = (Transposed(weight, _bias(convolution, shuffle), geometry, convolution.groups),)
+    bias = None if convolution.bias is None else _bias_by_phase(convolution, shuffle)[:, 0]
+    result: Chain = (Transposed(weight, bias, geometry, convolution.groups),)
     crop = tuple(
         (0, r * (high - low)) for r, (low, high) in zip(shuffle.factors, convolution.pads, strict=True)
     )
@@ -59,15 +70,15 @@ def _parts(chain: Chain) -> tuple[Convolution, Shuffle]:
     return convolution, shuffle
 
 
-def _bias(convolution: Convolution, shuffle: Shuffle) -> object:
-    """The bias of each channel, or None, or False where it differs from phase to phase."""
-    if convolution.bias is None:
-        return None
+def _bias_by_phase(convolution: Convolution, shuffle: Shuffle) -> Any:
+    """Return the bias as (channels, phases)."""
     xp, phases = array_api_compat.array_namespace(convolution.bias), prod(shuffle.factors)
     bias = convolution.bias if shuffle.order == "CRD" else dcr_to_crd(convolution.bias, phases)
-    by_channel = xp.reshape(bias, (-1, phases))
-    first = by_channel[:, :1]
-    return first[:, 0] if bool(xp.all(by_channel == first)) else False
+    return xp.reshape(bias, (-1, phases))
+
+
+def _equal_phases(bias: Any) -> bool:
+    return bool((bias == bias[:, :1]).all())
 
 
 RULE = Rule("convolution + shuffle", r"Convolution( Pointwise)* Shuffle", check, rewrite)

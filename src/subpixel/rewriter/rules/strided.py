@@ -1,4 +1,13 @@
-"""Strided convolution = periodic unshuffle, convolution: the dual, for inputs of few channels."""
+"""Strided convolution = periodic unshuffle, convolution: the dual, for inputs of few channels.
+
+With x_f[m] = x[m*r + f], W[lead + d*t] = c[t], lead = -p mod r and p + lead = q*r, where p zeros are on both
+sides,
+
+    y[m] = sum of c[t] * x[m*r + d*t - p] over t
+         = sum of W[r*s + f] * x_f[m + s - q] over s and f
+
+so the phases of the input become channels, and their kernels every r-th tap of W.
+"""
 
 from math import prod
 
@@ -6,12 +15,12 @@ from subpixel.geometry import axes
 from subpixel.kernels import strided_to_unshuffled
 from subpixel.rewriter.layers import Chain, Convolution, UnshuffledConvolution
 from subpixel.rewriter.rules import Rule
-from subpixel.rewriter.rules.transposed import sparse
+from subpixel.rewriter.rules.limits import too_sparse
 
 FEW = 4  # channels; with more of them a convolution has enough to do at every tap
 
 
-def wanted(chain: Chain) -> bool:
+def concerns(chain: Chain) -> bool:
     """Pass over what cannot be faster: most convolutions of a network."""
     (convolution,) = chain
     assert isinstance(convolution, Convolution)
@@ -19,16 +28,16 @@ def wanted(chain: Chain) -> bool:
 
 
 def check(chain: Chain) -> str | None:
-    """Refuse what is padded unevenly, and a stride far beyond the kernel, which a stranger may ask for."""
+    """Refuse what is padded unevenly, and a stride far beyond the kernel."""
     (convolution,) = chain
     assert isinstance(convolution, Convolution)
     if any(low != high or low < 0 for low, high in convolution.pads):
         return f"its padding is uneven, {convolution.pads}"
-    return sparse(axes(convolution.weight.shape[2:], convolution.stride, dilation=convolution.dilation))
+    return too_sparse(axes(convolution.weight.shape[2:], convolution.stride, dilation=convolution.dilation))
 
 
 def rewrite(chain: Chain) -> dict[str, Chain]:
-    """Give the kernel on the unshuffled input."""
+    """Return the convolution of the unshuffled input."""
     (convolution,) = chain
     assert isinstance(convolution, Convolution)
     padding = [low for low, _ in convolution.pads]
@@ -38,4 +47,4 @@ def rewrite(chain: Chain) -> dict[str, Chain]:
     return {"unshuffled": (layer,)}
 
 
-RULE = Rule("strided convolution", "Convolution", check, rewrite, wanted)
+RULE = Rule("strided convolution", "Convolution", check, rewrite, concerns)

@@ -1,10 +1,17 @@
-"""Zero insertion, padding, convolution (the sub-pixel convolution of the note) = transposed convolution."""
+"""Zero insertion, padding, convolution (the sub-pixel convolution of the note) = transposed convolution.
+
+With z[n*r] = x[n] and zeros between, the convolution y[h] = sum of c[t] * z[h + d*t - low] sees x[n] at the
+tap with n*r = h + d*t - low. Reversed, w[t] = c[k - 1 - t], that is
+
+    y[h] = sum of w[t] * x[n] over n*r + d*t = h + p,  p = reach - low
+"""
 
 from subpixel.geometry import axes
 from subpixel.kernels import sub_pixel_to_transposed
 from subpixel.rewriter.layers import Chain, Convolution, Pad, Pads, ZeroInsertion
 from subpixel.rewriter.rules import Rule
-from subpixel.rewriter.rules.transposed import cropped_then_padded, equal_to, forms, sparse, too_wide
+from subpixel.rewriter.rules.limits import cropped_then_padded, too_sparse, too_wide
+from subpixel.rewriter.rules.transposed import as_transposed, with_lr_forms
 
 
 def check(chain: Chain) -> str | None:
@@ -15,18 +22,19 @@ def check(chain: Chain) -> str | None:
     if any(isinstance(layer, Pad) and cropped_then_padded(layer, convolution) for layer in chain):
         return "it is cropped and padded again"
     if set(convolution.stride) != {1}:
-        return f"the convolution behind the zeros has stride {convolution.stride}"
+        return f"the convolution after the zeros has stride {convolution.stride}"
     limits = list(map(max, insertion.factors, convolution.dilation))
     if reason := too_wide(_pads(chain), convolution, limits):
         return reason
-    return sparse(axes(convolution.weight.shape[2:], insertion.factors, dilation=convolution.dilation))
+    return too_sparse(axes(convolution.weight.shape[2:], insertion.factors, dilation=convolution.dilation))
 
 
 def rewrite(chain: Chain) -> dict[str, Chain]:
-    """Reverse the taps."""
+    """Return the transposed convolution of the reversed taps, and its LR forms."""
     insertion, convolution = _parts(chain)
     weight = sub_pixel_to_transposed(convolution.weight, groups=convolution.groups)
-    return forms(equal_to(weight, convolution, insertion.factors, _pads(chain), convolution.dilation))
+    pads = _pads(chain)
+    return with_lr_forms(as_transposed(weight, convolution, insertion.factors, pads, convolution.dilation))
 
 
 def _parts(chain: Chain) -> tuple[ZeroInsertion, Convolution]:
@@ -37,11 +45,9 @@ def _parts(chain: Chain) -> tuple[ZeroInsertion, Convolution]:
 
 
 def _pads(chain: Chain) -> Pads:
-    """The zeros on both sides of the pixels, those that the insertion adds behind the last one among them."""
+    """Return all zeros before the first pixel and after the last, those of the insertion among them."""
     insertion, convolution = _parts(chain)
-    pads = [
-        (low, high + behind) for (low, high), behind in zip(convolution.pads, insertion.behind, strict=True)
-    ]
+    pads = [(low, high + after) for (low, high), after in zip(convolution.pads, insertion.after, strict=True)]
     for layer in chain:
         if isinstance(layer, Pad):
             pads = [(a + c, b + d) for (a, b), (c, d) in zip(pads, layer.pads, strict=True)]
