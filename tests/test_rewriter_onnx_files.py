@@ -12,10 +12,11 @@ import onnx_ir as ir
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from onnx_models import RUNTIME, Maker, assert_equal_models, model, noise, operators
 
 from subpixel.rewriter import MismatchError, rewrite
-from subpixel.rewriter.onnx import files, runtimes
+from subpixel.rewriter.onnx import examples, files, runtimes
 from subpixel.rewriter.onnx.target import OnnxTarget
 
 
@@ -316,6 +317,57 @@ def test_examples_must_fit(example: object, match: str) -> None:
     """Names, types and sizes."""
     with pytest.raises(ValueError, match=match):
         rewrite(upsampler(), example)
+
+
+def integers_for(build: Callable[[Maker, ir.Value], ir.Value], dtype: ir.DataType) -> NDArray[np.int64]:
+    """What is made up for an integer input of 400 elements."""
+    made = model(build, [20, 20], dtype=dtype)
+    return examples.random_feeds(made, {}, 0)["x"].astype(np.int64)
+
+
+def cast(op: Maker, x: ir.Value) -> ir.Value:
+    return op("Relu", op("Cast", op("Identity", x), to=int(ir.DataType.FLOAT)))
+
+
+def look_up(op: Maker, x: ir.Value) -> ir.Value:
+    flat = op("Reshape", op("Cast", x, to=int(ir.DataType.INT64)), np.array([-1]))
+    return op("Add", op("Gather", noise(7, 3), flat), op("Gather", noise(9, 3), flat))
+
+
+def reshape(op: Maker, x: ir.Value) -> ir.Value:
+    return op("Reshape", noise(6), op("Slice", x, np.array([0]), np.array([1]), np.array([0])))
+
+
+@pytest.mark.parametrize(
+    ("build", "dtype", "least", "largest"),
+    [
+        (cast, ir.DataType.UINT8, 0, 255),
+        (cast, ir.DataType.INT8, -128, 127),
+        (cast, ir.DataType.INT64, 0, 255),
+        (cast, ir.DataType.BOOL, 0, 1),
+        (look_up, ir.DataType.INT32, 0, 6),
+        (look_up, ir.DataType.UINT8, 0, 6),
+        (reshape, ir.DataType.INT64, 0, 0),
+    ],
+)
+def test_integer_inputs_are_what_their_readers_take(
+    build: Callable[[Maker, ir.Value], ir.Value], dtype: ir.DataType, least: int, largest: int
+) -> None:
+    """Pixels, or rows of a table; zero where it cannot be told."""
+    made_up = integers_for(build, dtype)
+    assert least <= made_up.min() <= least + 5
+    assert largest - 5 <= made_up.max() <= largest
+
+
+def test_integers_of_the_example_are_only_mixed() -> None:
+    """No index is made up beside those of the example."""
+    made = model(look_up, ["n", 20, "width"], dtype=ir.DataType.INT64)
+    x = np.array([[[1, 5, 3, 2]] * 20])
+    same, half, double = examples.other_feeds(made, {"x": x}, 0)
+    assert sorted(same["x"].ravel()) == sorted(x.ravel())
+    assert (same["x"] != x).any()
+    assert (half["x"].shape, double["x"].shape) == ((1, 20, 2), (1, 20, 8))
+    assert set(half["x"].ravel()) | set(double["x"].ravel()) == {1, 2, 3, 5}
 
 
 def test_no_such_runtime() -> None:

@@ -34,7 +34,15 @@ def feeds(model: ir.Model, example_inputs: Any, seed: int) -> Feeds:
 
 
 def random_feeds(model: ir.Model, shapes: Shapes, seed: int) -> Feeds:
-    """Normally distributed inputs of these shapes, or of those that the model fixes; integers are zero.
+    """Make random inputs of these shapes, or of those that the model fixes.
+
+    Fractions are normally distributed. Integers are what the nodes that read them surely take: any pixel
+    where they become fractions, any row where they are the index of a table. Elsewhere they are zero.
+
+    Args:
+        model: whose inputs they are for.
+        shapes: by name, where the model leaves sizes open.
+        seed: of the random numbers.
 
     Raises:
         ValueError: a size is missing, or another one than the model's.
@@ -97,12 +105,64 @@ def _random(value: ir.Value, shape: Sequence[int] | None, random: np.random.Gene
         raise ValueError(f"the input {value.name} must have at most {LARGEST} elements; got {list(shape)}.")
     if value.dtype is None:
         raise ValueError(f"the input {value.name} must be a tensor; got {value.type}.")
-    return _checked(value, _noise(np.zeros(shape, value.dtype.numpy()), random))
+    dtype = value.dtype.numpy()
+    if dtype.kind not in "iub":
+        return _checked(value, _noise(np.zeros(shape, dtype), random))
+    low, high = _valid_integers(value)
+    return _checked(value, random.integers(low, high, shape, endpoint=True).astype(dtype))
+
+
+def _valid_integers(value: ir.Value) -> tuple[int, int]:
+    """Return the least and the largest integer that all readers of a value take, as far as they tell."""
+    assert value.dtype is not None
+    dtype = value.dtype.numpy()
+    if dtype.kind == "b":
+        return 0, 1
+    low, high = -128 if dtype == np.int8 else 0, 127 if dtype == np.int8 else 255
+    pending, seen = [value], {value}
+    while pending:
+        for node, index in pending.pop().uses():
+            if _passes_on(node, index):
+                pending += set(node.outputs) - seen
+                seen.update(node.outputs)
+            elif (node.op_type, index) == ("Gather", 1):
+                low, high = 0, min(high, _rows(node) - 1)
+            elif (node.op_type, index) not in TAKE_ANY:
+                return 0, 0
+    return low, high
+
+
+PASS_ON = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+WIDE = (ir.DataType.INT32, ir.DataType.INT64)
+TAKE_ANY = (
+    ("Cast", 0),
+    ("DequantizeLinear", 0),
+    ("ConvInteger", 0),
+    ("MatMulInteger", 0),
+    ("QLinearConv", 0),
+)
+
+
+def _passes_on(node: ir.Node, index: int) -> bool:
+    """Tell whether the outputs of a node are the same integers as this input."""
+    if node.op_type == "Cast":
+        return not ir.DataType(node.attributes.get_int("to", 0)).is_floating_point()
+    return index == 0 and node.op_type in PASS_ON
+
+
+def _rows(gather: ir.Node) -> int:
+    """Return how many indices a table surely has: at least one."""
+    table, axis = gather.inputs[0], gather.attributes.get_int("axis", 0)
+    shape = None if table is None else table.shape
+    size = shape[axis] if shape is not None and -len(shape) <= axis < len(shape) else None
+    return max(size, 1) if isinstance(size, int) else 1
 
 
 def _noise(array: NDArray[Any], random: np.random.Generator) -> NDArray[Any]:
-    """Of the same type and shape; what is no fraction stays, since it may be an index."""
-    return random.standard_normal(array.shape).astype(array.dtype) if array.dtype.kind in "fV" else array
+    """Return fractions of the same type and shape; what is no fraction may be an index and is only mixed."""
+    if array.dtype.kind in "fV":
+        return random.standard_normal(array.shape).astype(array.dtype)
+    return random.permuted(array.ravel()).reshape(array.shape)
 
 
 def _keys(value: ir.Value) -> list[Any]:
