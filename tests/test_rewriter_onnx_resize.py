@@ -368,3 +368,24 @@ def test_branches_are_left_alone() -> None:
     changed = proven.rewritten({site: "split"})
     assert "Resize" in operators(changed)
     assert_equal_models(made, changed, X, -X)
+
+
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+def test_a_resize_to_the_same_size_is_dropped(where: str, mode: str) -> None:
+    """It is listed and goes; where it moves pixels, it stays."""
+
+    def build(op: Maker, x: ir.Value) -> ir.Value:
+        sizes = (np.ones(4, np.float32),) if mode == "linear" else (None, np.array([1, 3, 4, 5]))
+        options = {"mode": mode, "coordinate_transformation_mode": where, "nearest_mode": "ceil"}
+        return op("Relu", op("Resize", op("Neg", x), None, *sizes, **options))
+
+    made = model(build, [1, 3, 4, 5])
+    changed, report = rewrite(made, X, change="all", seconds=0.01)
+    if where == "tf_half_pixel_for_nn":
+        assert not report.sites
+    else:
+        (site,) = report.sites
+        assert (site.was, site.became) == ("resize to the same size", "dropped")
+        assert operators(changed) == ["Neg", "Identity", "Relu"]
+        assert_equal_models(made, changed, X, tolerance=0)

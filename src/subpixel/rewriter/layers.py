@@ -284,6 +284,11 @@ class Pointwise(Layer):
 
 
 @dataclass(frozen=True, eq=False)
+class Unchanged(Layer):
+    """A resize by a factor of 1."""
+
+
+@dataclass(frozen=True, eq=False)
 class Opaque(Layer):
     """An up-sampler that no rule can read, and why."""
 

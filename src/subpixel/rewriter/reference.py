@@ -25,6 +25,7 @@ from subpixel.rewriter.layers import (
     Shuffle,
     Split,
     Transposed,
+    Unchanged,
     Unshuffle,
     UnshuffledConvolution,
     ZeroInsertion,
@@ -57,7 +58,7 @@ def _compute(layer: Layer, x: Array) -> Array:
 
 
 @_compute.register
-def _(_layer: Pointwise, x: Array) -> Array:
+def _(_layer: Pointwise | Unchanged, x: Array) -> Array:
     return x
 
 

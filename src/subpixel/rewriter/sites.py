@@ -23,6 +23,7 @@ from subpixel.rewriter.rules import (
     shuffled,
     strided,
     transposed,
+    unchanged,
     zero_insertion,
 )
 
@@ -34,6 +35,7 @@ RULES = (
     transposed.RULE,
     interpolation.RULE,
     strided.RULE,
+    unchanged.RULE,
 )
 UP_SAMPLERS = (Transposed, Resize, Shuffle, ZeroInsertion, Opaque)
 NAMES: dict[type[Layer], str] = {Resize: "resize", Shuffle: "shuffle", ZeroInsertion: "zero insertion"}

@@ -22,6 +22,7 @@ from subpixel.rewriter.layers import (
     Shape,
     Shuffle,
     Transposed,
+    Unchanged,
 )
 
 Constant = Callable[[ir.Value | None], NDArray[Any] | None]
@@ -162,11 +163,24 @@ def _resize(operation: Operation) -> Chain:
     if scales is None:
         return (Opaque("its size is given, not its factor"),)
     if max(scales) <= 1:
-        return ()
+        return (Unchanged(),) if min(scales) == 1 and _gives_the_same(operation) else ()
     if reason := _no_factors(scales) or _irregular(operation, [int(scale) for scale in scales[2:]]):
         return (Opaque(reason),)
     mode: Any = operation.text("mode", "nearest")
     return (Resize(mode, tuple(int(scale) for scale in scales[2:]), operation.shape[1]),)
+
+
+def _gives_the_same(operation: Operation) -> bool:
+    """Tell whether a resize by a factor of 1 leaves every pixel where it is."""
+    where = operation.text("coordinate_transformation_mode", "half_pixel")
+    if where in ("tf_crop_and_resize", "tf_half_pixel_for_nn") or operation.integer("antialias", 0):
+        return False
+    rounding = operation.text("nearest_mode", "round_prefer_floor")
+    return (
+        operation.text("mode", "nearest") != "nearest"
+        or where == "align_corners"
+        or repeats(where, rounding, 1)
+    )
 
 
 def _no_factors(scales: Sequence[Fraction]) -> str | None:

@@ -56,6 +56,8 @@ def lowered(graph: OnnxGraph, site: Site[ir.Node], form: str, prefix: str) -> Lo
         lowering = QuantisedLowering(*arguments, weights=weights, quantiser=graph.quantiser(site.nodes[-1]))
         chain = site.rule.rewrite(centred(site.chain, weights))[form]
     lowering.chain(chain, data, graph.shapes[data.name or ""])
+    if not lowering.nodes:  # the output needs a node whose name it has
+        lowering.op("Identity", data)
     return lowering
 
 
