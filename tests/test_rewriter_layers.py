@@ -11,6 +11,7 @@ from rewriting import NDIMS, Pointwise, convolutions, inputs, noise, transposed
 from torch.utils.flop_counter import FlopCounterMode
 
 from subpixel.geometry import axes
+from subpixel.kernels import resize_conv_to_products
 from subpixel.rewriter import reference
 from subpixel.rewriter.layers import (
     Chain,
@@ -19,6 +20,7 @@ from subpixel.rewriter.layers import (
     Opaque,
     Pad,
     Resize,
+    ResizeConvolution,
     Shuffle,
     Split,
     Transposed,
@@ -27,6 +29,7 @@ from subpixel.rewriter.layers import (
     converted,
     macs,
     output_shape,
+    signature,
 )
 from subpixel.rewriter.pytorch.lower import lower
 from subpixel.rewriter.rules import strided
@@ -89,14 +92,39 @@ def test_unshuffle_is_the_inverse_of_shuffle() -> None:
     assert np.array_equal(reference.compute((Shuffle((3, 2)), Unshuffle((3, 2))), x), x)
 
 
-def test_converted_changes_weights_and_biases_alone() -> None:
-    convolution = Convolution.plain(noise((4, 3, 1, 1)), None, ((0, 0), (0, 0)))
+def every_layer() -> Chain:
+    """Each layer that has weights, with and without a bias."""
+    plain = Convolution.plain(noise((4, 3, 1, 1)), None, ((0, 0), (0, 0)))
     up = Transposed(noise((4, 2, 2, 2)), noise((2,)), axes((2, 2), 2))
-    single = converted((convolution, Shuffle((2, 2)), up), np.float32)
-    assert [getattr(layer, "weight", np.float32(0)).dtype for layer in single] == [np.float32] * 3
-    assert single[0].bias is None
-    assert single[2].bias.dtype == np.float32
-    assert single[2].geometry == up.geometry
+    (split,) = rule.rewrite((up,))["split"]
+    down = Convolution(noise((4, 2, 2, 2)), noise((4,)), (2, 2), ((0, 0), (0, 0)), (1, 1))
+    (unshuffled,) = strided.rewrite((down,))["unshuffled"]
+    products = ResizeConvolution(resize_conv_to_products(noise((3, 4, 3, 3))), noise((3,)), (2, 2))
+    return plain, up, split, unshuffled, products
+
+
+def arrays(value: Any) -> list[Any]:
+    """Every array in a layer, however deep."""
+    if isinstance(value, np.ndarray):
+        return [value]
+    parts = vars(value).values() if isinstance(value, Layer) else value if isinstance(value, tuple) else ()
+    return [array for part in parts for array in arrays(part)]
+
+
+@pytest.mark.parametrize("layer", every_layer(), ids=lambda layer: type(layer).__name__)
+def test_converted_changes_every_array_and_nothing_else(layer: Layer) -> None:
+    """A form that stayed in float32 would be proven in float32."""
+    (single,) = converted((layer,), np.float32)
+    assert {array.dtype for array in arrays(single)} == {np.dtype(np.float32)}
+    (back,) = converted((single,), np.float64)
+    assert signature(back) == signature(layer)
+    for array, original in zip(arrays(back), arrays(layer), strict=True):
+        assert np.array_equal(array, original.astype(np.float32))
+
+
+def test_converted_passes_by_what_has_no_weights() -> None:
+    chain = Shuffle((2, 2)), Pad(((1, 1), (1, 1))), Pointwise(torch.tanh)
+    assert converted(chain, np.float32) == chain
 
 
 def test_a_layer_without_a_definition_is_an_error() -> None:

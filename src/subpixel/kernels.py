@@ -1,10 +1,10 @@
 # mypy: disable-error-code="no-any-return"
 # (an array namespace is known only when the array is)
-"""The algebra: weights of up-samplers to weights of low-resolution (LR) convolutions, and back.
+"""The algebra: from weights of up-samplers to weights of low-resolution (LR) convolutions, and back.
 
-Pure functions on any array-API array (NumPy, PyTorch, ...). They add zeros, reverse taps, split and move
-axes, so nothing is rounded (but where a resize sums taps), and gradients pass through. Spatial axes are
-independent, and any number of them will do.
+The functions are pure and take any array-API array (NumPy, PyTorch, ...). They add zeros, reverse taps, split
+and move axes, so nothing is rounded (except where a resize sums taps), and gradients pass through. Spatial
+axes are independent, and there may be any number of them.
 
 Layouts are PyTorch's: (c_in, c_out // groups, *k) for a transposed convolution, (c_out, c_in // groups, *k)
 for a convolution, and the phases of a channel side by side, channel c * r**d + f, where `pixel_shuffle` looks
@@ -32,7 +32,7 @@ class Phase(NamedTuple, Generic[ArrayT]):
 
     Attributes:
         weight: its exact taps, (c_out, c_in // groups, *taps), reversed for a convolution; may be empty.
-        axes: per axis, the dilation and the padding of the convolution, and where the taps come from.
+        axes: the dilation and the padding of the convolution, and where the taps come from, by axis.
     """
 
     weight: ArrayT
@@ -42,15 +42,15 @@ class Phase(NamedTuple, Generic[ArrayT]):
 def transposed_to_lr(
     weight: ArrayT, geometry: Sequence[Axis], *, form: LRForm = "compact", groups: int = 1
 ) -> ArrayT:
-    """Split the kernel of a transposed convolution into its r**d phase kernels.
+    """Return the kernel of a transposed convolution, split into its r**d phase kernels.
 
-    Tap t of phase f is w[r*t + f - lead]; the taps are reversed because PyTorch's convolutions are
-    correlations. Pad the input by `LRAxis.pad`, convolve, shuffle, drop `LRAxis.crop`: exactly the transposed
-    convolution.
+    Tap s of phase f is W[r*s + f], where W is the dilated kernel after `lead` zeros, see `Axis.lr`. The taps
+    are reversed because PyTorch's convolutions are correlations. Pad the input by `LRAxis.pad`, convolve,
+    shuffle, drop `LRAxis.crop` pixels: exactly the transposed convolution.
 
     Args:
         weight: (c_in, c_out // groups, *k).
-        geometry: one `Axis` a spatial axis; strides may differ.
+        geometry: one `Axis` for each spatial axis; strides may differ.
         form: "compact" has the fewest taps; "aligned" needs no crop at the start.
         groups: as in PyTorch.
 
@@ -78,7 +78,7 @@ def transposed_to_lr(
 
 
 def lr_to_transposed(weight: ArrayT, upscale_factor: IntOrInts, *, groups: int = 1) -> ArrayT:
-    """Interleave phase kernels into the kernel of a transposed convolution.
+    """Return phase kernels interleaved into the kernel of a transposed convolution.
 
     The inverse of `transposed_to_lr`, and a permutation of the weights: round trips are bit-identical, and
     training either layer with an elementwise optimiser gives the same network.
@@ -113,7 +113,7 @@ def lr_to_transposed(weight: ArrayT, upscale_factor: IntOrInts, *, groups: int =
 
 
 def transposed_to_phases(weight: ArrayT, geometry: Sequence[Axis], *, groups: int = 1) -> list[Phase[ArrayT]]:
-    """Split the kernel of a transposed convolution into one convolution a phase, without an added zero.
+    """Return the kernel of a transposed convolution as one convolution a phase, without an added zero.
 
     Phase f gives the output pixels f::r. With k = 3 and r = 2 an LR pixel costs (1 + 2)**d
     multiply-accumulates a pair of channels; the LR convolution, whose phases have equally many taps, costs
@@ -121,11 +121,12 @@ def transposed_to_phases(weight: ArrayT, geometry: Sequence[Axis], *, groups: in
 
     Args:
         weight: (c_in, c_out // groups, *k).
-        geometry: one `Axis` a spatial axis; strides may differ.
+        geometry: one `Axis` for each spatial axis; strides may differ.
         groups: as in PyTorch.
 
     Returns:
-        The prod(stride) phases, the last axis fastest. An empty one, where no tap falls, is bias alone.
+        The prod(stride) phases, the last axis fastest. A phase where no tap falls is empty, its output the
+        bias.
 
     Raises:
         ValueError: the weight does not fit the geometry or the groups.
@@ -146,7 +147,7 @@ def transposed_to_phases(weight: ArrayT, geometry: Sequence[Axis], *, groups: in
 
 
 def sub_pixel_to_transposed(weight: ArrayT, *, groups: int = 1) -> ArrayT:
-    """Turn the kernel of a sub-pixel convolution into that of the equal transposed convolution.
+    """Return the kernel of the transposed convolution that equals a sub-pixel convolution.
 
     A sub-pixel convolution puts r - 1 zeros between LR pixels, then convolves in HR space. Reversing its taps
     makes it a transposed convolution.
@@ -169,7 +170,7 @@ def sub_pixel_to_transposed(weight: ArrayT, *, groups: int = 1) -> ArrayT:
 
 
 def transposed_to_sub_pixel(weight: ArrayT, *, groups: int = 1) -> ArrayT:
-    """Turn the kernel of a transposed convolution into that of the equal sub-pixel convolution.
+    """Return the kernel of the sub-pixel convolution that equals a transposed convolution.
 
     The inverse of `sub_pixel_to_transposed`, bit-identical.
 
@@ -187,11 +188,13 @@ def transposed_to_sub_pixel(weight: ArrayT, *, groups: int = 1) -> ArrayT:
 def resize_conv_to_transposed(
     weight: ArrayT, upscale_factor: IntOrInts, *, dilation: IntOrInts = 1, groups: int = 1
 ) -> ArrayT:
-    """Fuse a nearest resize by r and the convolution behind it into one transposed convolution.
+    """Return the kernel of the transposed convolution that equals a nearest resize by r and a convolution.
 
-    Its stride is r and its padding d*(k - 1) - p, where p <= d*(k - 1) is the convolution's zero padding.
-    Exact at the borders too. Each tap is spread over r positions; where taps meet they are summed, and
-    rounded.
+    Its stride is r and its padding d*(k - 1) - p, where p <= d*(k - 1) is the convolution's zero padding; it
+    is exact at the borders too. Each tap is spread over r positions; where taps meet they are summed, and
+    rounded:
+
+        W[j] = sum of w[t] over d*(k - 1) - d*t + i = j, i < r
 
     Args:
         weight: (c_out, c_in // groups, *k), of the convolution.
@@ -216,12 +219,15 @@ def resize_conv_to_transposed(
 
 
 def resize_conv_to_products(weight: ArrayT) -> ArrayT:
-    """Find the products that the phases of a nearest resize and a convolution of three taps share.
+    """Return the weights of the products that the phases of a nearest resize and three taps share.
 
-    Behind a nearest resize the taps (a, b, c) see a pixel x[n] and at most one neighbour, so that phase 0 is
-    s * x[n] + a * (x[n-1] - x[n]), the last phase is s * x[n] + c * (x[n+1] - x[n]), and all between are
-    s * x[n], with s = a + b + c: three products an axis, whatever the upscale factor. As a transposed
-    convolution an axis costs r + 2 of them, in HR space 3 * r.
+    After a nearest resize the taps (a, b, c) see a pixel x[n] and at most one neighbour. With s = a + b + c
+
+        y[n*r] = s*x[n] + a*(x[n-1] - x[n]),  y[n*r + r - 1] = s*x[n] + c*(x[n+1] - x[n]),  between them
+        s*x[n]
+
+    so that there are three products an axis, whatever the upscale factor. A transposed convolution has r + 2
+    of them, the convolution in HR space 3 * r.
 
     Args:
         weight: (c_out, c_in, 3, ...), of the convolution.
@@ -230,7 +236,7 @@ def resize_conv_to_products(weight: ArrayT) -> ArrayT:
         (3**d, c_out, c_in), the first axis slowest; `subpixel.functional.resize_conv` computes with them.
 
     Raises:
-        ValueError: an axis has another number of taps than three.
+        ValueError: an axis does not have three taps.
 
     Example:
         >>> resize_conv_to_products(np.array([[[1, 2, 4]]]))[:, 0, 0]
@@ -248,7 +254,7 @@ def resize_conv_to_products(weight: ArrayT) -> ArrayT:
 
 
 def lift_conv(weight: ArrayT, upscale_factor: IntOrInts, *, padding: IntOrInts, groups: int = 1) -> ArrayT:
-    """Lift a convolution in HR space, behind a periodic shuffle, to LR space, in front of it.
+    """Return the LR convolution before a periodic shuffle that equals an HR convolution after it.
 
     conv(shuffle(z), weight) = shuffle(conv(z, lifted)). So every HR network is an LR network of r**d times
     the maps, whose kernels are a small part of those that an LR network may have.
@@ -286,14 +292,14 @@ def lift_conv(weight: ArrayT, upscale_factor: IntOrInts, *, padding: IntOrInts, 
 
 
 def strided_to_unshuffled(weight: ArrayT, geometry: Sequence[Axis], *, groups: int = 1) -> ArrayT:
-    """Turn the kernel of a convolution that strides by r into one on the unshuffled input: the dual.
+    """Return the convolution of the unshuffled input that equals a convolution that strides by r: the dual.
 
-    Transpose the strided convolution: a transposed convolution, which `transposed_to_lr` makes an LR
-    convolution and a shuffle. Transpose these: an unshuffle and this convolution.
+    The transpose of the strided convolution is a transposed convolution, which `transposed_to_lr` makes an LR
+    convolution and a shuffle. The transpose of these two is an unshuffle and this convolution.
 
     Args:
         weight: (c_out, c_in // groups, *k), of the strided convolution.
-        geometry: its kernel size, stride, padding and dilation, one `Axis` a spatial axis.
+        geometry: its kernel size, stride, padding and dilation, one `Axis` for each spatial axis.
         groups: as in PyTorch.
 
     Returns:
@@ -314,14 +320,14 @@ def strided_to_unshuffled(weight: ArrayT, geometry: Sequence[Axis], *, groups: i
 
 
 def crd_to_dcr(weight: ArrayT, phases: int) -> ArrayT:
-    """Reorder the output channels of an LR convolution from CRD to DCR.
+    """Return a weight of an LR convolution with its output channels reordered from CRD to DCR.
 
     CRD, channel-major, c * r**d + f, is the order of PyTorch's `pixel_shuffle` and of all functions here.
     DCR, phase-major, f * c_out + c, is the default of ONNX's DepthToSpace, TensorFlow's order, and that of
     ESPCN's equation 4, with x along a row.
 
     Args:
-        weight: the channels along its first axis: a kernel or a bias.
+        weight: a kernel or a bias, its channels along the first axis.
         phases: r**d.
 
     Raises:
@@ -338,10 +344,12 @@ def crd_to_dcr(weight: ArrayT, phases: int) -> ArrayT:
 
 
 def dcr_to_crd(weight: ArrayT, phases: int) -> ArrayT:
-    """Reorder the output channels of an LR convolution from DCR to CRD: the inverse of `crd_to_dcr`.
+    """Return a weight of an LR convolution with its output channels reordered from DCR to CRD.
+
+    The inverse of `crd_to_dcr`.
 
     Args:
-        weight: the channels along its first axis: a kernel or a bias.
+        weight: a kernel or a bias, its channels along the first axis.
         phases: r**d.
 
     Raises:
@@ -352,10 +360,12 @@ def dcr_to_crd(weight: ArrayT, phases: int) -> ArrayT:
 
 
 def interpolation_to_lr(mode: Interpolation, upscale_factor: int, ndim: int) -> NDArray[np.float64]:
-    """Write an interpolation as the phase kernels of an LR convolution.
+    """Return an interpolation as the phase kernels of an LR convolution.
 
-    Applied without padding to a plane that is replicate-padded by K // 2, then shuffled, they equal
-    `torch.nn.functional.interpolate` with `align_corners=False`, borders included.
+    Phase f lies (f + 1/2) / r - 1/2 to the right of its LR pixel's centre, so its tap at the LR pixel u is
+    the interpolation's profile at |u - (f + 1/2) / r + 1/2|. Applied without padding to a plane that is
+    replicate-padded by K // 2, then shuffled, the kernels equal `torch.nn.functional.interpolate` with
+    `align_corners=False`, borders included.
 
     Args:
         mode: "nearest" (K = 1), "linear" (K = 3: bilinear, trilinear) or "cubic" (K = 5, A = -0.75).
@@ -366,7 +376,7 @@ def interpolation_to_lr(mode: Interpolation, upscale_factor: int, ndim: int) -> 
         Phase kernels (r**ndim, 1, K, ..., K), in the channel order of PyTorch's `pixel_shuffle`.
 
     Raises:
-        ValueError: no such mode, or an upscale factor or ndim below 1.
+        ValueError: there is no such mode, or the upscale factor or ndim is below 1.
 
     Example:
         >>> interpolation_to_lr("linear", 2, 1)[:, 0]
@@ -380,7 +390,6 @@ def interpolation_to_lr(mode: Interpolation, upscale_factor: int, ndim: int) -> 
     if min(upscale_factor, ndim) < 1:
         raise ValueError(f"upscale_factor and ndim must be at least 1; got {upscale_factor=}, {ndim=}.")
     reach, profile = _PROFILES[mode]
-    # Phase f lies (f + 1/2) / r - 1/2 to the right of its LR pixel's centre.
     positions = (np.arange(upscale_factor) + 0.5) / upscale_factor - 0.5
     kernels = profile(np.abs(np.arange(-reach, reach + 1) - positions[:, None]))
     taps = 2 * reach + 1
@@ -407,7 +416,7 @@ def _factors(weight: Any, upscale_factor: IntOrInts) -> tuple[int, ...]:
 
 
 def _split(weight: ArrayT, factors: Sequence[int], groups: int) -> ArrayT:
-    """Split kernels of K*r taps into phases: (groups * a, b, *(K * r)) to (groups * b * r**d, a, *K)."""
+    """Return kernels split into phases: (groups * a, b, *(K * r)) becomes (groups * b * r**d, a, *K)."""
     xp = _namespace(weight)
     ndim, channels = len(factors), weight.shape[1]
     taps = [size // factor for size, factor in zip(weight.shape[2:], factors, strict=True)]
@@ -419,12 +428,12 @@ def _split(weight: ArrayT, factors: Sequence[int], groups: int) -> ArrayT:
 
 
 def _transpose(weight: ArrayT, groups: int) -> ArrayT:
-    """The convolution whose matrix is the transpose of this one's: channels exchanged, taps reversed."""
+    """Return the kernel whose matrix is the transpose of this one's: channels exchanged, taps reversed."""
     return _reverse(_exchange(weight, groups))
 
 
 def _exchange(weight: ArrayT, groups: int) -> ArrayT:
-    """Exchange input and output channels within each group, (groups * a, b, *k) to (groups * b, a, *k)."""
+    """Return each group with its channels exchanged: (groups * a, b, *k) becomes (groups * b, a, *k)."""
     xp = _namespace(weight)
     rows, columns, *kernel_size = weight.shape
     weight = xp.reshape(weight, (groups, rows // groups, columns, *kernel_size))
@@ -444,7 +453,7 @@ def _reorder(weight: ArrayT, rows: int, columns: int) -> ArrayT:
 
 
 def _dilate(weight: ArrayT, axis: int, dilation: int) -> ArrayT:
-    """Put dilation - 1 zeros between the taps of an axis."""
+    """Return the kernel with dilation - 1 zeros between the taps of an axis."""
     if dilation == 1:
         return weight
     xp = _namespace(weight)
@@ -455,20 +464,20 @@ def _dilate(weight: ArrayT, axis: int, dilation: int) -> ArrayT:
 
 
 def _shifts(weight: ArrayT, axis: int, count: int) -> list[ArrayT]:
-    """The kernel behind 0, 1, ... count - 1 zeros, all of one size."""
+    """Return the kernel after 0, 1, ... count - 1 zeros, all of one size."""
     return [_pad(weight, axis, shift, count - 1 - shift) for shift in range(count)]
 
 
 def _pad(weight: ArrayT, axis: int, low: int, high: int) -> ArrayT:
-    """Put zeros in front of an axis and behind it."""
+    """Return the kernel with zeros before and after an axis."""
     if low == high == 0:
         return weight
     xp = _namespace(weight)
     zero = xp.zeros_like(_first(weight, axis, 1))
-    front, behind = (
+    before, after = (
         xp.broadcast_to(zero, (*weight.shape[:axis], size, *weight.shape[axis + 1 :])) for size in (low, high)
     )
-    return xp.concat([front, weight, behind], axis=axis)
+    return xp.concat([before, weight, after], axis=axis)
 
 
 def _first(weight: ArrayT, axis: int, count: int) -> ArrayT:
@@ -480,7 +489,7 @@ def _last(weight: ArrayT, axis: int) -> ArrayT:
 
 
 def _namespace(array: Any) -> Any:
-    """The array API of an array's library."""
+    """Return the array API of an array's library."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(array, torch.Tensor):  # torch.compile cannot follow the general way
         from array_api_compat import torch as namespace  # noqa: PLC0415 (only where PyTorch is)

@@ -18,7 +18,7 @@ with needing("torch"):
 
 
 class _InLRSpace(_ConvTransposeNd):
-    """What the transposed convolutions add to PyTorch's: the form of the forward pass."""
+    """A transposed convolution of PyTorch's with a choice of how the forward pass computes it."""
 
     padding: tuple[int, ...]
 
@@ -27,7 +27,7 @@ class _InLRSpace(_ConvTransposeNd):
         self.form = form
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:  # noqa: A002
-        """Give (batch, c_out, *m) for (batch, c_in, *n), the batch optional; `output_size` may pick m."""
+        """Return (batch, c_out, *m) for (batch, c_in, *n), the batch optional; `output_size` may pick m."""
         output_padding = self._output_padding(
             input,
             output_size,
@@ -50,7 +50,7 @@ class _InLRSpace(_ConvTransposeNd):
         )
 
     def extra_repr(self) -> str:
-        """What `repr` shows: PyTorch's text, and the form unless it is the default."""
+        """Return what `repr` shows: PyTorch's text, and the form unless it is the default."""
         form = "" if self.form == "auto" else f", form={self.form!r}"
         return f"{super().extra_repr()}{form}"  # type: ignore[no-untyped-call]
 
@@ -106,11 +106,11 @@ class _SubPixelConv(torch.nn.Module):
         self.upscale_factors = factors
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Give (batch, c_out, *(n * r)) for (batch, c_in, *n), the batch optional."""
+        """Return (batch, c_out, *(n * r)) for (batch, c_in, *n), the batch optional."""
         return F.periodic_shuffle(super().forward(input), self.upscale_factors)
 
     def extra_repr(self) -> str:
-        """What `repr` shows."""
+        """Return what `repr` shows."""
         return f"{super().extra_repr()}, upscale_factors={self.upscale_factors}"
 
 
@@ -126,11 +126,15 @@ class SubPixelConv2d(_SubPixelConv, torch.nn.Conv2d):
     `lr_to_transposed(layer.weight, upscale_factor)` is the kernel of the same layer as a transposed
     convolution.
 
+    The weight is (out_channels * r**2, in_channels // groups, *kernel_size).
+
     Args:
-        in_channels: of the LR input. out_channels: of the HR output; the weight is (out_channels * r**2,
-        in_channels // groups, *kernel_size). kernel_size: LR pixels. upscale_factor: r, one integer or one an
-        axis. padding: "same" makes an input of (h, w) an output of (r*h, r*w). **options: of
-        `torch.nn.Conv2d`: dilation, groups, bias, padding_mode, device, dtype.
+        in_channels: channels of the LR input.
+        out_channels: channels of the HR output.
+        kernel_size: LR pixels.
+        upscale_factor: r, one integer or one an axis.
+        padding: "same" makes an input of (h, w) an output of (r*h, r*w).
+        **options: of `torch.nn.Conv2d`: dilation, groups, bias, padding_mode, device, dtype.
 
     Example:
         >>> layer = SubPixelConv2d(32, 1, kernel_size=3, upscale_factor=3)
@@ -176,7 +180,7 @@ class ResizeConv(torch.nn.Module):
         return F.resize_conv(input, self.products, self.bias, self.upscale_factors)
 
     def extra_repr(self) -> str:
-        """What `repr` shows."""
+        """Return what `repr` shows."""
         return f"upscale_factors={self.upscale_factors}"
 
 
@@ -196,11 +200,11 @@ class PeriodicShuffle(torch.nn.Module):
         self.upscale_factors = tuple(upscale_factors)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Give (..., c, *(n * r)) for (..., c * prod(r), *n)."""
+        """Return (..., c, *(n * r)) for (..., c * prod(r), *n)."""
         return F.periodic_shuffle(input, self.upscale_factors)
 
     def extra_repr(self) -> str:
-        """What `repr` shows."""
+        """Return what `repr` shows."""
         return f"upscale_factors={self.upscale_factors}"
 
 
@@ -220,11 +224,11 @@ class PeriodicUnshuffle(torch.nn.Module):
         self.downscale_factors = tuple(downscale_factors)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Give (..., c * prod(r), *n) for (..., c, *(n * r))."""
+        """Return (..., c * prod(r), *n) for (..., c, *(n * r))."""
         return F.periodic_unshuffle(input, self.downscale_factors)
 
     def extra_repr(self) -> str:
-        """What `repr` shows."""
+        """Return what `repr` shows."""
         return f"downscale_factors={self.downscale_factors}"
 
 
@@ -235,19 +239,19 @@ def icnr_(
 ) -> Tensor:
     """Initialise the weight of an LR convolution in place so that all phases of a channel are equal.
 
-    The layer then starts as a convolution and a nearest resize, free of checkerboards. A bias starts free of
-    them where its phases are equal too: zero, for one.
+    The layer then starts as a convolution and a nearest resize, free of checkerboards; so does a bias whose
+    phases are equal, for example zero.
 
     Args:
         weight: (c_out * r**d, c_in // groups, *K), as in `SubPixelConv2d`.
         upscale_factor: r, one integer or one an axis.
-        initialise: fills one phase's kernels (c_out, c_in // groups, *K) in place.
+        initialise: fills the kernels of one phase (c_out, c_in // groups, *K) in place.
 
     Returns:
         The weight.
 
     Raises:
-        ValueError: the output channels are no multiple of r**d.
+        ValueError: the output channels are not a multiple of r**d.
 
     Example:
         >>> layer = SubPixelConv2d(1, 1, kernel_size=3, upscale_factor=2, bias=False)

@@ -1,6 +1,6 @@
 # mypy: disable-error-code="no-any-return"
 # (an array namespace is known only when the array is)
-"""What a site of a network computes, as data that the rules map and that both frameworks read and write.
+"""The layers of a site, as data: rules map them, both frameworks read and write them.
 
 Weights are arrays of the framework that they came from, in PyTorch's layouts. All sizes are in pixels, one
 entry a spatial axis. A shape is (batch, channels, *sizes).
@@ -25,11 +25,11 @@ class Layer:
     """One operation of a chain."""
 
     def output_shape(self, shape: Shape) -> Shape:
-        """What it makes of an input's shape."""
+        """Return the shape of the output for an input of this shape."""
         return shape
 
     def macs(self, shape: Shape) -> int:  # noqa: ARG002 (what only moves or sums pixels has none)
-        """Multiply-accumulates for an input of this shape."""
+        """Return the multiply-accumulates for an input of this shape."""
         return 0
 
 
@@ -44,7 +44,7 @@ class Pad(Layer):
     mode: PadMode = "zeros"
 
     def output_shape(self, shape: Shape) -> Shape:
-        """See `Layer`."""
+        """Return the shape of the output for an input of this shape."""
         sizes = (size + low + high for size, (low, high) in zip(shape[2:], self.pads, strict=True))
         return (*shape[:2], *sizes)
 
@@ -56,7 +56,7 @@ class Convolution(Layer):
     Attributes:
         weight: (c_out, c_in // groups, *k).
         bias: (c_out,) or None.
-        stride: HR pixels from output to output.
+        stride: pixels of the input from output to output.
         pads: zeros (low, high); a negative pad crops.
         dilation: pixels from tap to tap.
         groups: blocks of channels that do not mix.
@@ -71,23 +71,23 @@ class Convolution(Layer):
 
     @classmethod
     def plain(cls, weight: Any, bias: Any, pads: Pads, groups: int = 1) -> "Convolution":
-        """One of stride and dilation 1."""
+        """Return a convolution of stride and dilation 1."""
         ones = (1,) * len(pads)
         return cls(weight, bias, ones, pads, ones, groups)
 
     @property
     def reach(self) -> tuple[int, ...]:
-        """Pixels from the first tap to the last, by axis."""
+        """The pixels from the first tap to the last, by axis."""
         return tuple(d * (k - 1) for d, k in zip(self.dilation, self.weight.shape[2:], strict=True))
 
     def output_shape(self, shape: Shape) -> Shape:
-        """See `Layer`."""
+        """Return the shape of the output for an input of this shape."""
         padded = Pad(self.pads).output_shape(shape)[2:]
         sizes = ((n - e - 1) // s + 1 for n, e, s in zip(padded, self.reach, self.stride, strict=True))
         return (shape[0], self.weight.shape[0], *sizes)
 
     def macs(self, shape: Shape) -> int:
-        """See `Layer`."""
+        """Return the multiply-accumulates for an input of this shape."""
         batch, channels, *sizes = self.output_shape(shape)
         return batch * channels * prod(sizes) * prod(self.weight.shape[1:])
 
@@ -114,12 +114,12 @@ class Transposed(Layer):
         return tuple(axis.stride for axis in self.geometry)
 
     def output_shape(self, shape: Shape) -> Shape:
-        """See `Layer`."""
+        """Return the shape of the output for an input of this shape."""
         sizes = (axis.output_size(size) for axis, size in zip(self.geometry, shape[2:], strict=True))
         return (shape[0], self.weight.shape[1] * self.groups, *sizes)
 
     def macs(self, shape: Shape) -> int:
-        """See `Layer`."""
+        """Return the multiply-accumulates for an input of this shape."""
         return shape[0] * prod(shape[2:]) * prod(self.weight.shape)
 
 
@@ -140,12 +140,12 @@ class Split(Layer):
     groups: int = 1
 
     def output_shape(self, shape: Shape) -> Shape:
-        """See `Layer`."""
+        """Return the shape of the output for an input of this shape."""
         sizes = (axis.output_size(size) for axis, size in zip(self.geometry, shape[2:], strict=True))
         return (shape[0], self.phases[0].weight.shape[0], *sizes)
 
     def macs(self, shape: Shape) -> int:
-        """See `Layer`."""
+        """Return the multiply-accumulates for an input of this shape."""
         sizes = self.output_shape(shape)[2:]
         rows = prod(-(-size // axis.stride) for size, axis in zip(sizes, self.geometry, strict=True))
         return shape[0] * rows * sum(prod(phase.weight.shape) for phase in self.phases)
@@ -153,7 +153,7 @@ class Split(Layer):
 
 @dataclass(frozen=True, eq=False)
 class UnshuffledConvolution(Layer):
-    """A strided convolution computed on the unshuffled input: `strided_to_unshuffled`.
+    """A strided convolution computed on the unshuffled input, by `strided_to_unshuffled`.
 
     Attributes:
         weight: (c_out, c_in * prod(r) // groups, *K).
@@ -168,7 +168,7 @@ class UnshuffledConvolution(Layer):
     groups: int = 1
 
     def output_shape(self, shape: Shape) -> Shape:
-        """See `Layer`."""
+        """Return the shape of the output for an input of this shape."""
         sizes = (
             (size + 2 * axis.padding - axis.extent) // axis.stride + 1
             for size, axis in zip(shape[2:], self.geometry, strict=True)
@@ -176,12 +176,12 @@ class UnshuffledConvolution(Layer):
         return (shape[0], self.weight.shape[0], *sizes)
 
     def macs(self, shape: Shape) -> int:
-        """See `Layer`."""
+        """Return the multiply-accumulates for an input of this shape."""
         batch, _, *sizes = self.output_shape(shape)
         return batch * prod(sizes) * prod(self.weight.shape)
 
     def lower(self, sizes: Sequence[int]) -> Chain:
-        """The same as plain layers, for an input of these sizes."""
+        """Return the same as plain layers, for an input of these sizes."""
         outputs = self.output_shape((1, 1, *sizes))[2:]
         short = [-size % axis.stride for size, axis in zip(sizes, self.geometry, strict=True)]
         pads = tuple(
@@ -203,7 +203,7 @@ class Shuffle(Layer):
     order: Order = "CRD"
 
     def output_shape(self, shape: Shape) -> Shape:
-        """See `Layer`."""
+        """Return the shape of the output for an input of this shape."""
         sizes = (size * factor for size, factor in zip(shape[2:], self.factors, strict=True))
         return (shape[0], shape[1] // prod(self.factors), *sizes)
 
@@ -215,7 +215,7 @@ class Unshuffle(Layer):
     factors: tuple[int, ...]
 
     def output_shape(self, shape: Shape) -> Shape:
-        """See `Layer`."""
+        """Return the shape of the output for an input of this shape."""
         sizes = (size // factor for size, factor in zip(shape[2:], self.factors, strict=True))
         return (shape[0], shape[1] * prod(self.factors), *sizes)
 
@@ -229,13 +229,15 @@ class Resize(Layer):
     channels: int
 
     def output_shape(self, shape: Shape) -> Shape:
-        """See `Layer`."""
+        """Return the shape of the output for an input of this shape."""
         return Shuffle(self.factors).output_shape((shape[0], shape[1] * prod(self.factors), *shape[2:]))
 
 
 @dataclass(frozen=True, eq=False)
 class ResizeConvolution(Layer):
-    """A nearest resize and a convolution of three taps an axis, on an input that is padded by one pixel.
+    """A nearest resize and a convolution of three taps an axis, of an input that is padded by one LR pixel.
+
+    `subpixel.functional.resize_conv` computes it.
 
     Attributes:
         products: (3**d, c_out, c_in), of `resize_conv_to_products`.
@@ -248,31 +250,31 @@ class ResizeConvolution(Layer):
     factors: tuple[int, ...]
 
     def output_shape(self, shape: Shape) -> Shape:
-        """See `Layer`."""
+        """Return the shape of the output for an input of this shape."""
         sizes = ((size - 2) * factor for size, factor in zip(shape[2:], self.factors, strict=True))
         return (shape[0], self.products.shape[1], *sizes)
 
     def macs(self, shape: Shape) -> int:
-        """See `Layer`."""
+        """Return the multiply-accumulates for an input of this shape."""
         return shape[0] * prod(size - 2 for size in shape[2:]) * prod(self.products.shape)
 
 
 @dataclass(frozen=True, eq=False)
 class ZeroInsertion(Layer):
-    """Zeros between pixels: pixel n goes to n * r; `after` more zeros follow the last one."""
+    """Zeros between pixels: pixel n goes to n * r, and `after` more zeros follow the last pixel."""
 
     factors: tuple[int, ...]
     after: tuple[int, ...]
 
     def output_shape(self, shape: Shape) -> Shape:
-        """See `Layer`."""
+        """Return the shape of the output for an input of this shape."""
         axes = zip(shape[2:], self.factors, self.after, strict=True)
         return (*shape[:2], *((size - 1) * factor + 1 + after for size, factor, after in axes))
 
 
 @dataclass(frozen=True, eq=False)
 class Pointwise(Layer):
-    """A function of each pixel by itself, which the framework keeps as its own node.
+    """A function of each pixel by itself, which stays a node of the framework.
 
     Attributes:
         node: the framework's.
@@ -296,35 +298,36 @@ class Opaque(Layer):
 
 
 def output_shape(chain: Chain, shape: Shape) -> Shape:
-    """What a chain makes of an input's shape."""
+    """Return the shape of a chain's output for an input of this shape."""
     return reduce(lambda shape, layer: layer.output_shape(shape), chain, shape)
 
 
-def converted(chain: Chain, convert: Callable[[Any], Any]) -> Chain:
-    """The chain with every weight and bias converted, to float64 for one; not for a split form."""
-
-    def each(layer: Layer) -> Layer:
-        if not isinstance(layer, Convolution | Transposed | UnshuffledConvolution):
-            return layer
-        bias = None if layer.bias is None else convert(layer.bias)
-        return replace(layer, weight=convert(layer.weight), bias=bias)
-
-    return tuple(map(each, chain))
-
-
-def signature(layer: Layer) -> str:
-    """A layer as text: all but the values of its weights, and but for the framework's node."""
-    left_out = ("node", "phases")
-    values = {
-        name: getattr(value, "shape", value) for name, value in vars(layer).items() if name not in left_out
-    }
-    return f"{type(layer).__name__} {values}"
-
-
 def macs(chain: Chain, shape: Shape) -> int:
-    """Multiply-accumulates of a chain for an input of this shape."""
+    """Return the multiply-accumulates of a chain for an input of this shape."""
     total = 0
     for layer in chain:
         total += layer.macs(shape)
         shape = layer.output_shape(shape)
     return total
+
+
+def converted(chain: Chain, convert: Callable[[Any], Any]) -> Chain:
+    """Return the chain with every array converted, for example to float64."""
+    return tuple(_converted(layer, convert) for layer in chain)
+
+
+def _converted(layer: Layer, convert: Callable[[Any], Any]) -> Layer:
+    arrays = {name: getattr(layer, name, None) for name in ("weight", "bias", "products")}
+    changed: dict[str, Any] = {name: convert(array) for name, array in arrays.items() if array is not None}
+    if isinstance(layer, Split):
+        changed["phases"] = tuple(Phase(convert(phase.weight), phase.axes) for phase in layer.phases)
+    return replace(layer, **changed) if changed else layer  # type: ignore[type-var]  # all but Layer are data
+
+
+def signature(layer: Layer) -> str:
+    """Return everything about a layer as text, except the values of its weights and the framework's node."""
+    left_out = ("node", "phases")
+    values = {
+        name: getattr(value, "shape", value) for name, value in vars(layer).items() if name not in left_out
+    }
+    return f"{type(layer).__name__} {values}"

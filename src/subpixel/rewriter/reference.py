@@ -1,8 +1,8 @@
 # mypy: disable-error-code="no-any-return"
 # (an index of slices is of no type that NumPy declares)
-"""What a chain computes, in float64 and NumPy: slow and clear, the specification of the layers.
+"""The definition of each layer, in float64 and NumPy: slow and clear, the specification of the rewriter.
 
-Each layer is its definition, tap by tap, and shares nothing with the maps between the forms.
+Layers are computed tap by tap, and nothing is shared with the maps between the forms.
 """
 
 from collections.abc import Sequence
@@ -35,14 +35,14 @@ Array = NDArray[np.float64]
 
 
 def compute(chain: Chain, x: Array) -> Array:
-    """Run a chain; what treats each pixel by itself is passed over, since rules only move it.
+    """Return the output of a chain. Pointwise functions are passed over, since rules only move them.
 
     Args:
         chain: layers whose weights NumPy can read.
         x: (batch, channels, *sizes).
 
     Raises:
-        TypeError: a layer that has no definition.
+        TypeError: a layer has no definition.
         ValueError: the input is too small.
 
     Example:
@@ -80,7 +80,7 @@ def _(layer: Convolution, x: Array) -> Array:
 
 @_compute.register
 def _(layer: Transposed, x: Array) -> Array:
-    """Each input pixel adds the kernel, times its value; what leaves the output is lost."""
+    """Add the kernel, times its value, for each input pixel; what leaves the output is lost."""
     weight = _groups(layer.weight, layer.groups)
     batch, channels, *sizes = layer.output_shape(x.shape)
     grown = [
@@ -135,7 +135,7 @@ def _(layer: UnshuffledConvolution, x: Array) -> Array:
 
 @_compute.register
 def _(layer: ResizeConvolution, x: Array) -> Array:
-    """A phase has the products with its neighbours only where it lies beside them."""
+    """Add a product with a neighbour to the phases that lie beside that neighbour alone."""
     output = np.zeros(layer.output_shape(x.shape))
     edges = [(0, factor - 1) for factor in layer.factors]
     for term, product in zip(np.ndindex(*[3] * len(edges)), layer.products, strict=True):
@@ -148,7 +148,7 @@ def _(layer: ResizeConvolution, x: Array) -> Array:
 
 
 def _differences(x: Array, term: Sequence[int]) -> Array:
-    """By axis: how the lower neighbour differs, the pixel itself, how the higher neighbour differs."""
+    """Return, by axis: the lower neighbour less the pixel (0), the pixel (1), the higher one less it (2)."""
     for axis, which in enumerate(term, start=2):
         triple = [x.take(range(start, x.shape[axis] - 2 + start), axis) for start in range(3)]
         x = triple[1] if which == 1 else triple[which] - triple[1]
@@ -170,7 +170,7 @@ def _(layer: Resize, x: Array) -> Array:
 
 
 def _resize(x: Array, factor: int, mode: str) -> Array:
-    """The last axis, HR pixel by HR pixel; positions beyond the border have the value at the border."""
+    """Resize the last axis, HR pixel by HR pixel; beyond the border is the value at the border."""
     columns = []
     for index in range(x.shape[-1] * factor):
         centre = (index + 0.5) / factor - 0.5

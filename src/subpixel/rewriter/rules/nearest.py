@@ -4,7 +4,7 @@ What treats each pixel alike commutes with a resize that repeats pixels, so it m
 t of the convolution sees the pixel x[n] from each h with h + d*t - low = n*r + i, i < r. Its reversed taps,
 spread,
 
-    w[reach - d*t + i] = sum of c[t] over t and i < r
+    w[j] = sum of c[t] over reach - d*t + i = j, i < r
     y[h] = sum of w[j] * x[n] over n*r + j = h + p,  p = reach - low
 
 are a transposed convolution of stride r and d*(k - 1) + r taps. Replicated edges are taken from LR space: m
