@@ -3,7 +3,8 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,34 +13,64 @@ import subpixel
 
 SOURCE = Path(subpixel.__file__).parent
 
-# Who may know whom, by the first part of the name below `subpixel`; what is not listed may know nobody.
+# The rooms of the house, from the cellar up, by module name below `subpixel`, and which others each may know.
+# A module belongs to the room with the longest name that fits; all may know `extras`; "root" is `subpixel`.
+ROOMS = """
+extras:
+files:
+geometry:
+kernels: geometry
+strips:
+functional: geometry kernels strips
+nn: functional geometry
+measure:
+without_telemetry:
+rewriter.layers: geometry kernels
+rewriter.reference: rewriter.layers
+rewriter.rules: geometry kernels rewriter.layers
+rewriter.sites: rewriter.layers rewriter.rules
+rewriter.report:
+rewriter.decide: files measure rewriter.layers rewriter.report rewriter.sites
+rewriter.proof: rewriter.decide
+rewriter.pytorch.modules:
+rewriter.pytorch.comparison: measure
+rewriter.pytorch.guards:
+rewriter.pytorch.operators: geometry kernels rewriter.layers rewriter.pytorch.modules
+rewriter.pytorch.insertion: rewriter.layers
+rewriter.pytorch.graph: rewriter.layers rewriter.pytorch.insertion rewriter.pytorch.operators
+  rewriter.sites
+rewriter.pytorch.recording: rewriter.pytorch.comparison rewriter.pytorch.graph rewriter.pytorch.guards
+  rewriter.pytorch.modules rewriter.pytorch.operators rewriter.rules
+rewriter.pytorch: functional geometry kernels measure nn rewriter.decide rewriter.layers rewriter.proof
+  rewriter.pytorch.comparison rewriter.pytorch.graph rewriter.pytorch.guards rewriter.pytorch.modules
+  rewriter.pytorch.operators rewriter.pytorch.recording rewriter.report rewriter.sites
+rewriter.onnx: files geometry kernels measure rewriter.decide rewriter.layers rewriter.proof
+  rewriter.reference rewriter.report rewriter.sites without_telemetry
+rewriter: rewriter.decide rewriter.onnx rewriter.pytorch rewriter.report
+network: files kernels
+engines: kernels network without_telemetry
+raster:
+colour:
+stage: colour engines network raster
+tiles: colour raster stage
+images: files raster
+jobs: images
+upscale: engines images network raster stage tiles
+models: network
+degradation: colour
+evaluation.metrics:
+evaluation: degradation evaluation.metrics images
+training: degradation evaluation.metrics images models network
+cli: evaluation files images jobs models network rewriter rewriter.onnx training upscale
+__main__: cli
+root:
+"""
 MAY_IMPORT = {
-    "geometry": set(),
-    "extras": set(),
-    "files": set(),
-    "measure": set(),
-    "without_telemetry": set(),
-    "colour": set(),
-    "degradation": {"colour"},
-    "raster": set(),
-    "images": {"files", "raster"},
-    "kernels": {"geometry"},
-    "strips": set(),
-    "functional": {"geometry", "kernels", "strips"},
-    "nn": {"geometry", "kernels", "functional"},
-    "network": {"kernels", "files"},
-    "models": {"network", "kernels", "functional", "nn"},
-    "engines": {"network", "kernels", "without_telemetry"},
-    "rewriter": {"geometry", "kernels", "functional", "nn", "files", "measure", "without_telemetry"},
-    "jobs": {"images"},
-    "stage": {"network", "engines", "colour", "raster"},
-    "tiles": {"colour", "raster", "stage"},
-    "upscale": {"network", "engines", "images", "raster", "stage", "tiles"},
-    "evaluation": {"images", "degradation"},
-    "training": {"network", "models", "images", "degradation", "evaluation.metrics"},
+    name.strip(): set(others.split())
+    for name, others in (line.split(":") for line in ROOMS.replace("\n  ", " ").strip().splitlines())
 }
 
-# Outside packages with a format or a machine of their own: imported in one place each, or by one for each
+# Outside packages with a format or a machine of their own: imported in one place each, or in one for each
 # thing that is done with them.
 HOME_OF = {
     "pyvips": {"images"},
@@ -55,20 +86,26 @@ HOME_OF = {
     "PIL": {"upscale"},
 }
 
-
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(SOURCE.rglob("*.py")):
-        name = ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
-        yield name, ast.parse(path.read_text())
+Modules = Mapping[str, ast.Module]
 
 
-def imports(tree: ast.Module) -> Iterator[str]:
-    """Every module imported anywhere in a file, but for type checking alone."""
+def read(source: Path) -> Modules:
+    """Return the syntax trees of a package by module name below it, "root" for its `__init__`."""
+    names = {path: ".".join(path.relative_to(source).with_suffix("").parts) for path in source.rglob("*.py")}
+    return {
+        "root" if name == "__init__" else name.removesuffix(".__init__"): ast.parse(path.read_text())
+        for path, name in sorted(names.items())
+    }
+
+
+def imports(tree: ast.Module, modules: Modules) -> Iterator[str]:
+    """Return every module imported anywhere in a file, except for type checking alone."""
     typing_only = {
         id(inner)
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for inner in ast.walk(node)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for statement in node.body
+        for inner in ast.walk(statement)
     }
     for node in ast.walk(tree):
         if id(node) in typing_only:
@@ -76,48 +113,87 @@ def imports(tree: ast.Module) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from names
-            if not all(name.removeprefix("subpixel.") in MODULES for name in names):
-                yield node.module or ""
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield name if name.removeprefix("subpixel.") in modules else node.module or ""
 
 
-def within(name: str, allowed: set[str]) -> bool:
-    return any(name == other or name.startswith(f"{other}.") for other in allowed)
+def room(module: str, rooms: Mapping[str, set[str]]) -> str:
+    """Return the room with the longest name that a module's name begins with."""
+    return max((name for name in rooms if within(module, {name})), key=len, default=module)
 
 
-MODULES = dict(modules())
+def within(name: str, parents: set[str]) -> bool:
+    return any(name == parent or name.startswith(f"{parent}.") for parent in parents)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in MODULES if not within(name, {"cli", "__init__", "__main__"})]
-)
-def test_imports_follow_the_directions(name: str) -> None:
-    """A module imports only from its own part and from those that it may know."""
-    part = name.partition(".")[0]
-    allowed = MAY_IMPORT[part] | {part, "extras"}
-    known = {f"subpixel.{other}" for other in MODULES}
-    for imported in imports(MODULES[name]):
-        if imported in known:
-            below = imported.removeprefix("subpixel.")
-            assert within(below, allowed) or any(other.startswith(f"{below}.") for other in allowed), (
-                f"{name} imports {below}"
-            )
-        assert imported != "subpixel", f"{name} imports the package root"
+def known_rooms(modules: Modules, rooms: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Return the other rooms that the modules of each room import from."""
+    known: dict[str, set[str]] = {name: set() for name in rooms}
+    for module, tree in modules.items():
+        here = room(module, rooms)
+        for imported in imports(tree, modules):
+            if within(imported, {"subpixel"}):
+                there = room(imported.partition(".")[2] or "root", rooms)
+                known.setdefault(here, set()).update({there} - {here, "extras"})
+    return known
+
+
+MODULES = read(SOURCE)
+
+
+def test_rooms_know_those_that_they_may_and_no_others() -> None:
+    """What is imported is what the list says: nothing that is forbidden, and no leave that is not used."""
+    assert known_rooms(MODULES, MAY_IMPORT) == MAY_IMPORT
+
+
+def test_no_way_leads_back() -> None:
+    """The rooms can be put in an order in which each knows only earlier ones."""
+    assert list(TopologicalSorter(MAY_IMPORT).static_order())
 
 
 @pytest.mark.parametrize("package", HOME_OF)
 def test_outside_package_stays_at_home(package: str) -> None:
     """A package with a format of its own is imported where it belongs, and nowhere else."""
-    importers = {name for name, tree in MODULES.items() if any(within(i, {package}) for i in imports(tree))}
+    importers = {
+        name for name, tree in MODULES.items() if any(within(i, {package}) for i in imports(tree, MODULES))
+    }
     homes = HOME_OF[package]
     assert {next((home for home in homes if within(name, {home})), name) for name in importers} == homes
 
 
-def test_a_forbidden_import_would_be_found() -> None:
-    """The walk sees imports inside functions too."""
-    tree = ast.parse("def f():\n    from subpixel.cli import app\n")
-    assert "subpixel.cli" in set(imports(tree))
+HOUSE = {"cellar": "", "hall": "from house.cellar import coal", "hall.stairs": "", "hall.door": ""}
+LEAVES: dict[str, set[str]] = {"cellar": set(), "hall": {"cellar"}, "hall.stairs": set(), "hall.door": set()}
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "wrong"),
+    [
+        ("cellar", "import subpixel.hall", "hall"),
+        ("cellar", "def deep():\n    from subpixel.hall import lamp", "hall"),
+        ("hall.stairs", "from subpixel.hall import door", "hall.door"),
+        ("hall.stairs", "from subpixel.hall.door import knob", "hall.door"),
+        ("hall.door", "import subpixel", "root"),
+    ],
+)
+def test_a_wrong_house_falls(module: str, code: str, wrong: str) -> None:
+    """An import against the direction is found: at either level, inside a function, in any spelling."""
+    modules = {name: ast.parse(text.replace("house", "subpixel")) for name, text in HOUSE.items()}
+    assert known_rooms(modules, LEAVES) == LEAVES
+    assert known_rooms(modules | {module: ast.parse(code)}, LEAVES) == LEAVES | {module: {wrong}}
+
+
+def test_a_circle_falls() -> None:
+    """Two rooms that may know each other are an error of the list itself."""
+    with pytest.raises(CycleError):
+        list(TopologicalSorter({"a": {"b"}, "b": {"a"}}).static_order())
+
+
+def test_type_checking_alone_may_know_more() -> None:
+    """An import that only a type checker sees does not count; the other branch does."""
+    code = "if TYPE_CHECKING:\n    import subpixel.b\nelse:\n    import subpixel.c\n"
+    modules = {name: ast.parse("") for name in "bc"} | {"a": ast.parse(code)}
+    assert known_rooms(modules, {name: set() for name in "abc"})["a"] == {"c"}
 
 
 def test_import_is_light() -> None:
