@@ -13,7 +13,7 @@ from subpixel.rewriter.rules.interpolation import RULE
 MODES = [("linear", 1), ("linear", 2), ("linear", 3), ("cubic", 2)]  # those that PyTorch has
 
 
-@given(case=st.sampled_from(MODES), factor=st.integers(1, 5), sizes=st.data(), seed=SEEDS)
+@given(case=st.sampled_from(MODES), factor=st.integers(2, 5), sizes=st.data(), seed=SEEDS)
 def test_the_form_equals_the_interpolation(case: Any, factor: int, sizes: st.DataObject, seed: int) -> None:
     """Any integer factor, size and number of channels, borders included."""
     mode, ndim = case
@@ -25,9 +25,15 @@ def test_factors_that_differ_are_refused() -> None:
     assert RULE.check((Resize("linear", (2, 3), 4),)) == "its factors differ, (2, 3)"
 
 
-def test_a_nearest_resize_is_passed_over() -> None:
-    """It only copies: nothing multiplies faster."""
-    assert not RULE.matches((Resize("nearest", (2, 2), 4),))
+@pytest.mark.parametrize("resize", [Resize("nearest", (2, 2), 4), Resize("linear", (1, 1), 4)])
+def test_what_only_copies_is_passed_over(resize: Resize) -> None:
+    """Nothing multiplies faster."""
+    assert not RULE.matches((resize,))
+
+
+def test_one_axis_alone_is_refused_with_the_reason() -> None:
+    assert RULE.matches((Resize("linear", (1, 2), 4),))
+    assert RULE.check((Resize("linear", (1, 2), 4),)) == "its factors differ, (1, 2)"
 
 
 @pytest.mark.parametrize("mode", ["linear", "cubic"])

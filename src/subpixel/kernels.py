@@ -223,8 +223,9 @@ def resize_conv_to_products(weight: ArrayT) -> ArrayT:
 
     After a nearest resize the taps (a, b, c) see a pixel x[n] and at most one neighbour. With s = a + b + c
 
-        y[n*r] = s*x[n] + a*(x[n-1] - x[n]),  y[n*r + r - 1] = s*x[n] + c*(x[n+1] - x[n]),  between them
-        s*x[n]
+        y[n*r] = s*x[n] + a*(x[n - 1] - x[n])
+        y[n*r + f] = s*x[n] for 0 < f < r - 1
+        y[n*r + r - 1] = s*x[n] + c*(x[n + 1] - x[n])
 
     so that there are three products an axis, whatever the upscale factor. A transposed convolution has r + 2
     of them, the convolution in HR space 3 * r.

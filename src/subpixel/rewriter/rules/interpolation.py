@@ -16,10 +16,10 @@ from subpixel.rewriter.rules.limits import too_large
 
 
 def concerns(chain: Chain) -> bool:
-    """Pass over a nearest resize, which only copies."""
+    """Pass over what only copies: a nearest resize, and any by a factor of 1."""
     (resize,) = chain
     assert isinstance(resize, Resize)
-    return resize.mode != "nearest"
+    return resize.mode != "nearest" and max(resize.factors) > 1
 
 
 def check(chain: Chain) -> str | None:

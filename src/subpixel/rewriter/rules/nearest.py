@@ -1,8 +1,8 @@
 """Nearest resize, pointwise functions, padding, convolution = pointwise functions, transposed convolution.
 
 What treats each pixel alike commutes with a resize that repeats pixels, so it moves to LR space. Then the tap
-t of the convolution sees the pixel x[n] from each h with h + d*t - low = n*r + i, i < r. Its reversed taps,
-spread,
+t of the convolution sees the pixel x[n] from each h with h + d*t - low = n*r + i, i < r. Its taps, reversed
+and spread,
 
     w[j] = sum of c[t] over reach - d*t + i = j, i < r
     y[h] = sum of w[j] * x[n] over n*r + j = h + p,  p = reach - low
@@ -11,11 +11,11 @@ are a transposed convolution of stride r and d*(k - 1) + r taps. Replicated edge
 LR pixels repeat the edge m*r times, and low - m*r, high - m*r take the place of low and high. Reflection by
 less than r repeats the edge too.
 
-For three taps a, b, c side by side and s = a + b + c, phases share products
-(`kernels.resize_conv_to_products`):
+For three taps a, b, c side by side and s = a + b + c, the phases share products:
 
-    y[n*r] = s*x[n] + a*(x[n - 1] - x[n]),  y[n*r + r - 1] = s*x[n] + c*(x[n + 1] - x[n]),  between them
-    s*x[n]
+    y[n*r] = s*x[n] + a*(x[n - 1] - x[n])
+    y[n*r + f] = s*x[n] for 0 < f < r - 1
+    y[n*r + r - 1] = s*x[n] + c*(x[n + 1] - x[n])
 """
 
 from math import prod

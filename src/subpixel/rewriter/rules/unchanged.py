@@ -1,7 +1,4 @@
-"""A resize by a factor of 1 does nothing.
-
-resize_1(x) = x
-"""
+"""Resize to the same size = nothing: y[h] = x[h]."""
 
 from subpixel.rewriter.layers import Chain
 from subpixel.rewriter.rules import Rule
