@@ -8,7 +8,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from subpixel.rewriter.layers import Chain, Pointwise, Shape
+from subpixel.rewriter.layers import Chain, Opaque, Pointwise, Shape
+from subpixel.rewriter.onnx.moves import Row, read_row
 from subpixel.rewriter.onnx.operators import READERS, Operation, data_input
 from subpixel.rewriter.onnx.quantised import QuantisedWeights, quantised_constant, quantised_weights
 
@@ -38,6 +39,7 @@ class OnnxGraph:
         self.model, self.shapes, self._values = model, shapes, values
         self._fixed = fixed_values(model)
         self._layers: dict[ir.Node, Chain] = {}
+        self._rows = {row.nodes[-1]: row for node in model.graph if (row := self._read_row(node)) is not None}
 
     def nodes(self) -> Iterable[ir.Node]:
         """See `Graph`."""
@@ -67,8 +69,15 @@ class OnnxGraph:
         return node.name or node.outputs[0].name or node.op_type
 
     def data(self, node: ir.Node) -> ir.Value | None:
-        """The data input of a node."""
-        return data_input(node, self.constant)
+        """The data input of a node, or of the row of nodes that ends in it."""
+        row = self._rows.get(node)
+        return data_input(node, self.constant) if row is None else row.nodes[0].inputs[0]
+
+    def whole_rows(self, nodes: Iterable[ir.Node]) -> list[ir.Node]:
+        """Return these nodes, and for the last node of a row all its nodes."""
+        return [
+            each for node in nodes for each in (self._rows[node].nodes if node in self._rows else (node,))
+        ]
 
     def data_value(self, node: ir.Node) -> ir.Value:
         """The data input of a node that has one."""
@@ -137,6 +146,24 @@ class OnnxGraph:
         (layer,) = self.layers(reader)
         return reader if isinstance(layer, Pointwise) and not layer.per_channel else None
 
+    def _read_row(self, last: ir.Node) -> Row | None:
+        """Return the row that ends in a node; one whose sizes are computed may do other things at others."""
+        row = read_row(last, self.shapes, self._parameter)
+        if row is None:
+            return None
+        data = row.nodes[0].inputs[0]
+        fixed = all(self.constant(value) is not None for node in row.nodes for value in node.inputs[1:])
+        if fixed and data is not None and data.shape is not None and data.shape.is_static():
+            return row
+        what = type(row.chain[0]).__name__.lower()
+        names = ", ".join(node.op_type for node in row.nodes)
+        return row._replace(chain=(Opaque(f"it is a {what} by {names}, of sizes that are not fixed"),))
+
+    def _parameter(self, value: ir.Value | None) -> NDArray[Any] | None:
+        """What a value is in the example; None if that is not known."""
+        fixed = self.constant(value)
+        return self._values.get(value.name or "") if fixed is None and value is not None else fixed
+
     def _is_function(self, node: ir.Node) -> bool:
         """Whether a node is a pointwise function of numbers that are not rounded."""
         layers = self.layers(node)
@@ -144,6 +171,8 @@ class OnnxGraph:
         return pointwise and node.op_type != "DequantizeLinear"
 
     def _read(self, node: ir.Node) -> Chain:
+        if node in self._rows:
+            return self._rows[node].chain
         value = self.data(node)
         shape = None if value is None else self.shapes.get(value.name or "")
         if node.domain or node.op_type not in READERS or shape is None or len(shape) < 3:

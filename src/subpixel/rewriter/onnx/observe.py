@@ -11,6 +11,7 @@ from subpixel.rewriter.layers import Shape
 from subpixel.rewriter.onnx.examples import Feeds
 from subpixel.rewriter.onnx.files import quiet_logs
 from subpixel.rewriter.onnx.graph import fixed_values
+from subpixel.rewriter.onnx.moves import MOVES
 from subpixel.rewriter.onnx.operators import READERS
 from subpixel.rewriter.onnx.runtimes import Runtime, session
 
@@ -47,11 +48,12 @@ def observe(
     """
     copy = model.clone()
     sequences = _sequences(copy.graph)
-    nodes = [node for node in copy.graph if node.op_type in READERS and not node.domain]
+    nodes = [node for node in copy.graph if node.op_type in {*READERS, *MOVES} and not node.domain]
     nodes = [node for node in nodes if sequences.isdisjoint(node.inputs)]
     fixed, inputs = fixed_values(copy), _computed(value for node in nodes for value in node.inputs)
     read = _computed(value for node in nodes for value in node.inputs[:2])
-    sizes = _computed(value for node in nodes if node.op_type == "Resize" for value in node.inputs[1:])
+    sized = [node for node in nodes if node.op_type in {"Resize", *MOVES}]
+    sizes = _computed(value for node in sized for value in node.inputs[1:])
     wanted = fixed.union(sizes)
     others = [value for value in inputs if value in wanted and not _dequantised(value)]
     probes = [ir.Node("", "Shape", [value]) for value in read]

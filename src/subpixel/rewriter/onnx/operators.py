@@ -304,6 +304,14 @@ def _quantiser(operation: Operation) -> Chain:
     return (Pointwise(node, per_channel=scale.size > 1),)
 
 
+def _col2im(_operation: Operation) -> Chain:
+    return (Opaque("it sums blocks of pixels that overlap, which no rule is about"),)
+
+
+def _max_unpool(_operation: Operation) -> Chain:
+    return (Opaque("another input says where its pixels go"),)
+
+
 def _unary(operation: Operation) -> Chain:
     return (Pointwise(operation.node),)
 
@@ -350,11 +358,13 @@ BINARY = ("Add", "Div", "Max", "Min", "Mul", "Sub")
 READERS: dict[str, Callable[[Operation], Chain]] = {
     "BatchNormalization": _norm,
     "Clip": _binary,
+    "Col2Im": _col2im,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "DepthToSpace": _depth_to_space,
     "DequantizeLinear": _quantiser,
     "Dropout": _dropout,
+    "MaxUnpool": _max_unpool,
     "PRelu": _binary,
     "Pad": _pad,
     "QuantizeLinear": _quantiser,

@@ -63,10 +63,11 @@ def lowered(graph: OnnxGraph, site: Site[ir.Node], form: str, prefix: str) -> Lo
 
 def timed(graph: OnnxGraph, site: Site[ir.Node], form: str | None) -> ir.Model:
     """A form of a site, or the original, as a model of its own, with what quantises its input and output."""
-    nodes: Sequence[ir.Node] = site.nodes[site.shared_prefix :]
+    own = site.nodes[site.shared_prefix :]
+    nodes: Sequence[ir.Node] = graph.whole_rows(own)
     initializers: Sequence[ir.Value] = ()
     if form is None:
-        data = graph.data_value(nodes[0])
+        data = graph.data_value(own[0])
     else:
         lowering = lowered(graph, site, form, form)
         nodes, initializers = lowering.nodes, lowering.initializers
