@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from subpixel.cli.errors import as_option_error, complain, describe, fail, interruptible, log
+from subpixel.cli.errors import as_option_error, complain, describe, fail, interruptible
 from subpixel.cli.options import Debug, Engine, Json, Precision, Verbose, path
 from subpixel.cli.show import bar_progress
 
@@ -114,7 +114,6 @@ def _suffix(name: str, out: Path | None) -> str:
 def print_outcome(outcome: "Outcome", as_json: bool) -> None:
     """Say what became of an image: outputs on stdout, and all else on stderr."""
     if outcome.error is not None:
-        log.debug("traceback:", exc_info=outcome.error)
         complain(f"{outcome.job.source}: {describe(outcome.error).removeprefix(f'{outcome.job.source}: ')}")
     elif outcome.written is not None:
         for note in outcome.written.notes:

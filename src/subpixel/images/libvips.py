@@ -17,7 +17,9 @@ DTYPES: dict[str, np.dtype[Any]] = {"uchar": np.dtype(np.uint8), "ushort": np.dt
 _NAMES = {"AVIF": "heif"}
 
 pyvips.cache_set_max(0)  # the cache goes by file name, and would serve a file that has changed since
-logging.getLogger("pyvips").addHandler(logging.NullHandler())  # its warnings are not for users' terminals
+_log = logging.getLogger("pyvips")
+_log.addHandler(logging.NullHandler())
+_log.propagate = False  # its warnings are in libvips's words, and not for users' terminals
 
 
 def load(path: Path, file_format: Format, **options: Any) -> Any:

@@ -1,11 +1,14 @@
 """Jobs done here, one after the other; what is wrong with one image does not take the others with it."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from subpixel.images import Written
 from subpixel.jobs.plan import Job
+
+log = logging.getLogger("subpixel")
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,8 @@ class Outcome:
     Attributes:
         job: the job.
         written: the output; None if it existed, or on an error.
-        error: why there is no output; None if there is one.
+        error: why there is no output; None if there is one. It has no traceback, whose frames would keep
+            the image's tiles alive for as long as the outcome; the log has it, at level DEBUG.
     """
 
     job: Job
@@ -24,7 +28,7 @@ class Outcome:
 
     @property
     def status(self) -> str:
-        """In a word: written, skipped or failed."""
+        """Return a word: written, skipped or failed."""
         return "failed" if self.error else "written" if self.written else "skipped"
 
 
@@ -38,7 +42,14 @@ def run(job: Job, enlarge: Callable[[Path, Path], Written], overwrite: bool) -> 
         _make_folder(job.destination.parent)
         return Outcome(job, written=enlarge(job.source, job.destination))
     except Exception as error:  # noqa: BLE001 (one image must not take the others with it)
-        return Outcome(job, error=error)
+        log.debug("traceback:", exc_info=True)
+        return Outcome(job, error=_without_frames(error))
+
+
+def _without_frames(error: Exception) -> Exception:
+    """Return an error that holds neither its traceback nor those of the errors that led to it."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _make_folder(folder: Path) -> None:
