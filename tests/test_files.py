@@ -1,3 +1,7 @@
+import errno
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +56,59 @@ def test_a_link_is_replaced_and_what_it_leads_to_kept(tmp_path: Path) -> None:
         temporary.write_text("new")
     assert (tmp_path / "target").read_text() == "old"
     assert (tmp_path / "link").read_text() == "new"
+
+
+HOLD = """if True:
+    import sys
+    from pathlib import Path
+    from subpixel.files import replacing
+    with replacing(Path(sys.argv[1])) as temporary:
+        temporary.write_text("half")
+        print(temporary, flush=True)
+        sys.stdin.read()
+"""
+
+
+def holder(path: Path) -> "tuple[subprocess.Popen[str], Path]":
+    """A process that is writing an output, and its temporary file."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], text=True, **pipes)  # type: ignore[call-overload]
+    return process, Path(process.stdout.readline().rstrip())
+
+
+def test_what_a_killed_process_left_goes_with_the_next_write_of_the_same_output(tmp_path: Path) -> None:
+    """What it left of another output stays: it may be on its way there again."""
+    same, other = tmp_path / "a.png", tmp_path / "b.png"
+    left = []
+    for path in (same, other):
+        process, temporary = holder(path)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert temporary.read_text() == "half"
+        left.append(temporary)
+    with replacing(same) as temporary:
+        temporary.write_text("new")
+    assert sorted(tmp_path.iterdir()) == sorted([same, left[1]])
+
+
+def test_two_processes_that_write_the_same_output_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """Nor do two threads of one: the last to end wins."""
+    path = tmp_path / "a.png"
+    process, theirs = holder(path)
+    with replacing(path) as outer:
+        outer.write_text("outer")
+        with replacing(path) as inner:
+            inner.write_text("inner")
+        assert (theirs.exists(), outer.exists()) == (True, True)
+    assert path.read_text() == "outer"
+    process.communicate("")
+    assert process.returncode == 0
+    assert path.read_text() == "half"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="disk full") as error, replacing(tmp_path / "a.png"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(tmp_path))
+    assert list(tmp_path.iterdir()) == []

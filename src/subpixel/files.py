@@ -1,20 +1,30 @@
 """Output files that are whole or absent: written beside their place, then renamed into it."""
 
+import errno
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
 from stat import S_ISREG
 from uuid import uuid4
 
+if sys.platform != "win32":  # Windows has no such locks: there, only the age of a file tells
+    import fcntl
+
+DISK_FULL = "disk full"
 PREFIX = ".subpixel-"
-ABANDONED_AFTER = 24 * 3600  # seconds; only a killed process leaves its file behind
+ABANDONED_AFTER = 24 * 3600  # seconds, where no lock tells whether the owner of a file lives
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a hidden temporary path beside `path`; in the end rename it to `path`, or on failure remove it.
+
+    What a killed process left of the same output is removed before. A process that is writing the same output
+    holds a lock on its temporary file, and so keeps it.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -24,27 +34,90 @@ def replacing(path: Path) -> Iterator[Path]:
         ...     print([file.name for file in Path(folder).iterdir()])
         ['hello.txt']
     """
-    _remove_abandoned(path.parent)
-    temporary = path.with_name(f"{PREFIX}{uuid4().hex}.partial{path.suffix}")
-    try:
-        _create(temporary, path)
-        yield temporary
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    _remove_abandoned(path)
+    with naming_a_full_disk(path.parent), _locked_file(path) as temporary:
+        try:
+            yield temporary
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
-def _create(temporary: Path, path: Path) -> None:
+@contextmanager
+def naming_a_full_disk(folder: Path) -> Iterator[None]:
+    """Have the error of a full disk say so, and name a folder on the disk."""
     try:
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
+        yield
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        if error.errno != errno.ENOSPC or error.strerror == DISK_FULL:
+            raise
+        raise disk_full(folder) from error
 
 
-def _remove_abandoned(folder: Path) -> None:
-    for file in folder.glob(f"{PREFIX}*.partial*"):
+def disk_full(folder: Path) -> OSError:
+    """Return the error for a disk without room, on which this folder is."""
+    return OSError(errno.ENOSPC, DISK_FULL, str(folder))
+
+
+@contextmanager
+def _locked_file(path: Path) -> Iterator[Path]:
+    """Create a temporary file for an output, and lock it for as long as the output is in work."""
+    temporary, descriptor = _create(path)
+    if sys.platform == "win32":
+        os.close(descriptor)  # Windows renames no open file
+    try:
+        yield temporary
+    finally:
+        if sys.platform != "win32":
+            os.close(descriptor)
+
+
+def _create(path: Path) -> tuple[Path, int]:
+    while True:
+        temporary = path.with_name(f"{_prefix(path)}{uuid4().hex[:8]}.partial{path.suffix}")
+        try:
+            descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        if sys.platform == "win32":
+            return temporary, descriptor
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if temporary.exists():
+            return temporary, descriptor
+        os.close(descriptor)  # removed as abandoned by another process, before it was locked
+
+
+def _prefix(path: Path) -> str:
+    """Return how the names of an output's temporary files start, in every process."""
+    return f"{PREFIX}{blake2b(os.fsencode(path.name), digest_size=8).hexdigest()}-"
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what dead processes left of an output, and of other outputs what is very old."""
+    for file in path.parent.glob(f"{PREFIX}*.partial*"):
         with suppress(OSError):  # another process may be removing it, or it is another user's
             status = file.lstat()
-            if S_ISREG(status.st_mode) and time.time() - status.st_mtime > ABANDONED_AFTER:
-                file.unlink()
+            old = time.time() - status.st_mtime > ABANDONED_AFTER
+            if S_ISREG(status.st_mode) and (old or file.name.startswith(_prefix(path))):
+                _remove_unlocked(file, old=old)
+
+
+def _remove_unlocked(file: Path, *, old: bool) -> None:
+    """Remove a file that no process has locked; where there are no locks, remove it if it is old."""
+    if sys.platform == "win32":
+        if old:
+            file.unlink()
+        return
+    descriptor = os.open(file, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.unlink()  # while it is locked, so that its owner, if it is about to lock it, sees it gone
+    except BlockingIOError:
+        pass  # its owner lives
+    except OSError:
+        if old:
+            file.unlink()
+    finally:
+        os.close(descriptor)

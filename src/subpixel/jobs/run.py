@@ -41,7 +41,7 @@ def run(job: Job, enlarge: Callable[[Path, Path], Written], overwrite: bool) -> 
     try:
         _make_folder(job.destination.parent)
         return Outcome(job, written=enlarge(job.source, job.destination))
-    except Exception as error:  # noqa: BLE001 (one image must not take the others with it)
+    except Exception as error:
         log.debug("traceback:", exc_info=True)
         return Outcome(job, error=_without_frames(error))
 
