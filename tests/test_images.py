@@ -2,12 +2,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import PIL.Image
 import PIL.ImageCms
 import PIL.ImageOps
+import PIL.IptcImagePlugin
 import PIL.PngImagePlugin
 import pytest
 import tifffile
@@ -293,6 +294,63 @@ def test_xmp_is_kept_and_agrees_with_the_output(save: Save, source: str, suffix:
         xmp = image.info["xmp"] if suffix != ".tif" else image.tag_v2[700]
     assert xmp == corrected
     assert notes == ()
+
+
+IPTC = b"".join(
+    b"\x1c\x02" + bytes([number]) + len(text).to_bytes(2) + text
+    for number, text in ((5, b"A title"), (80, b"By me"), (120, b"A caption"))
+)
+RECORDS = {(2, 5): b"A title", (2, 80): b"By me", (2, 120): b"A caption"}
+RESOLUTION_RESOURCE = b"8BIM\x03\xed\0\0\0\0\0\x10" + bytes(16)
+
+
+def iptc_of(path: Path) -> dict[Any, Any] | None:
+    """The records, by Pillow."""
+    with PIL.Image.open(path) as image:
+        return PIL.IptcImagePlugin.getiptcinfo(image)
+
+
+def with_iptc(path: Path, kind: str, byteorder: Literal["<", ">"] = "<", *, big: bool = False) -> Path:
+    """A TIFF with IPTC of this type, and one of Photoshop's resources."""
+    padded = IPTC + bytes(-len(IPTC) % 4)
+    values = np.frombuffer(padded, "u1" if kind == "B" else byteorder + "u4")
+    tags = [
+        (33723, kind, len(values), values.tobytes(), True),
+        (34377, "B", len(RESOLUTION_RESOURCE), RESOLUTION_RESOURCE, True),
+    ]
+    tifffile.imwrite(path, photo(), extratags=tags, byteorder=byteorder, bigtiff=big)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".jpg"])
+@pytest.mark.parametrize("kind", ["B", "I"])
+@pytest.mark.parametrize(("byteorder", "big"), [("<", False), (">", False), ("<", True)])
+def test_iptc_of_a_tiff_is_kept_whole(
+    tmp_path: Path, byteorder: Literal["<", ">"], kind: str, suffix: str, big: bool
+) -> None:
+    source = with_iptc(tmp_path / "a.tif", kind, byteorder, big=big)
+    out, notes = enlarge(source, suffix)
+    assert iptc_of(out) == iptc_of(source) == RECORDS
+    assert RESOLUTION_RESOURCE in out.read_bytes()
+    assert notes == ()
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".jpg"])
+def test_iptc_of_a_jpeg_is_kept_whole(tmp_path: Path, suffix: str) -> None:
+    """It is one of Photoshop's resources there; the others are kept as well."""
+    source, _ = enlarge(with_iptc(tmp_path / "a.tif", "B"), ".jpg")
+    out, notes = enlarge(source, suffix)
+    assert iptc_of(out) == RECORDS
+    assert RESOLUTION_RESOURCE in out.read_bytes()
+    assert notes == ()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".avif"])
+def test_iptc_that_a_format_cannot_hold_is_said_to_be_lost(tmp_path: Path, suffix: str) -> None:
+    out, notes = enlarge(with_iptc(tmp_path / "a.tif", "B"), suffix)
+    name = {".png": "PNG", ".webp": "WebP", ".avif": "AVIF"}[suffix]
+    assert notes == (f"IPTC could not be kept in {name}", f"Photoshop's data could not be kept in {name}")
+    assert out.exists()
 
 
 SAID_OF_PNG = "text, comments or colour chunks of PNG could not be kept in {}"

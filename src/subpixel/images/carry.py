@@ -1,12 +1,12 @@
 """What an image file holds besides pixels, carried to the output, and sentences on what could not be."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyvips
 
-from subpixel.images import containers, formats, libvips, tags, xmp
+from subpixel.images import containers, formats, iptc, libvips, tags, xmp
 from subpixel.images.formats import Format
 from subpixel.images.pixels import Size
 from subpixel.images.reader import Picture
@@ -20,16 +20,19 @@ _CARRIED: dict[str, str] = {
     "delay": "the frames' times",
     "gif-comment": "comments",
 }
+_IPTC_FIELDS = ("iptc-data", "photoshop-data")
 _ASSUMED_RESOLUTION = 72 / 25.4  # pixels a millimetre, where a file has no resolution
 
 
-def with_header(image: Any, picture: Picture, size: Size) -> Any:
+def with_header(image: Any, picture: Picture, target: Format, size: Size) -> Any:
     """Return an image with those fields of the original's header that libvips writes."""
     original = picture.image
     across, down = _resolution(original) or (_ASSUMED_RESOLUTION, _ASSUMED_RESOLUTION)
     carried = (*_CARRIED, "loop", "image-description", "resolution-unit")
-    names = [name for name in original.get_fields() if name.startswith(carried)]
+    names = [name for name in original.get_fields() if name.startswith(carried) and name not in _IPTC_FIELDS]
     image = libvips.with_fields(image.copy(xres=across, yres=down), original, names)
+    for name, data in _iptc_fields(picture, target).items():
+        image.set_type(pyvips.GValue.blob_type, name, data)
     if (packet := _xmp(picture, size)) is not None:
         image.set_type(pyvips.GValue.blob_type, "xmp-data", packet)
     return image
@@ -58,16 +61,17 @@ def carry(path: Path, target: Format, picture: Picture, data: bytes | None, size
     if raw and target != picture.format:
         raw = b""
         yield f"text, comments or colour chunks of {picture.format.name} could not be kept in {target.name}"
-    extras = containers.Extras(data, raw, _xmp(picture, size), _resolution(picture.image))
+    records, _ = _iptc(picture.image, picture.format, picture.path)
+    extras = containers.Extras(data, raw, _xmp(picture, size), _resolution(picture.image), records)
     if not containers.embed(path, target, extras, size, picture.layout.alpha):
         yield f"EXIF could not be kept in {target.name}"
 
 
-def lost_header(written: Any, target: Format, picture: Picture) -> Iterator[str]:
+def lost_header(path: Path, target: Format, picture: Picture) -> Iterator[str]:
     """Give a sentence for each thing that the original's header has and the output's, read back, has not."""
-    before, after = picture.image.get_fields(), written.get_fields()
-    for prefix, kind in _CARRIED.items():
-        if _has(before, prefix) and not _has(after, prefix) and (prefix != "delay" or picture.pages > 1):
+    written = _kinds(libvips.load(path, target), target, path)
+    for kind in _kinds(picture.image, picture.format, picture.path):
+        if kind not in written and (kind != _CARRIED["delay"] or picture.pages > 1):
             yield f"{kind} could not be kept in {target.name}"
 
 
@@ -102,5 +106,27 @@ def _original_exif(picture: Picture) -> tuple[bytes | None, list[str]]:
     return data, [f"private tags could not be kept: {', '.join(map(str, left_out))}"] if left_out else []
 
 
-def _has(names: Sequence[str], prefix: str) -> bool:
-    return any(name.startswith(prefix) for name in names)
+def _kinds(image: Any, file_format: Format, path: Path) -> list[str]:
+    """Return what a header holds, by the names of `_CARRIED`."""
+    names = [name for name in image.get_fields() if name not in _IPTC_FIELDS]
+    records, resources = _iptc(image, file_format, path)
+    names += [name for name, data in zip(_IPTC_FIELDS, (records, resources), strict=True) if data]
+    return [kind for prefix, kind in _CARRIED.items() if any(name.startswith(prefix) for name in names)]
+
+
+def _iptc(image: Any, file_format: Format, path: Path) -> tuple[bytes | None, bytes]:
+    """Return a file's IPTC records, if it has any, and its Photoshop resources."""
+    resources: bytes = libvips.field(image, "photoshop-data", b"")
+    if file_format == formats.JPEG:
+        return iptc.from_jpeg(libvips.field(image, "iptc-data", b""))
+    if file_format == formats.TIFF:
+        return tags.iptc_records(tags.of_tiff(path)), resources
+    return libvips.field(image, "iptc-data", None), resources
+
+
+def _iptc_fields(picture: Picture, target: Format) -> dict[str, bytes]:
+    """Return the fields by which libvips writes IPTC and Photoshop's data to a format."""
+    records, resources = _iptc(picture.image, picture.format, picture.path)
+    if target == formats.JPEG and (records or resources):
+        return {"iptc-data": iptc.to_jpeg(records, resources)}
+    return {"photoshop-data": resources} if target == formats.TIFF and resources else {}

@@ -33,12 +33,14 @@ class Extras:
         raw: what `raw_extras` of a file of the same format gave.
         xmp: as it is; only PNG wants it, into which libvips puts it where few look for it.
         resolution: across and down, in pixels a millimetre; only JPEG wants it.
+        iptc: records; only TIFF wants them, of which libvips writes a quarter.
     """
 
     exif: bytes | None
     raw: bytes
     xmp: bytes | None
     resolution: tuple[float, float] | None
+    iptc: bytes | None
 
 
 def raw_extras(path: Path, file_format: Format) -> bytes:
@@ -107,8 +109,8 @@ def embed(path: Path, file_format: Format, extras: Extras, size: tuple[int, int]
         _embed_in_webp(path, data, size, alpha)
     elif file_format == formats.AVIF and data is not None:
         _embed_in_avif(path, data)
-    elif file_format == formats.TIFF and data is not None:
-        return tags.add_to_tiff(path, data)
+    elif file_format == formats.TIFF and (data is not None or extras.iptc is not None):
+        tags.add_to_tiff(path, data, extras.iptc)
     return True
 
 

@@ -86,7 +86,7 @@ def write(
             if size is not None:
                 image = pixels.resampled(image, pages[0], size)
             image = pixels.fitted(image, target, picture.layout, picture.image)
-            image = carry.with_header(image, picture, final)
+            image = carry.with_header(image, picture, target, final)
             data, notes = carry.exif_for(picture, target, final)
             options = _encoding(
                 image, target, quality or _quality(picture, target), has_exif=data is not None
@@ -94,7 +94,7 @@ def write(
             _save(image, temporary, target, options, lambda fraction: tell((1 + fraction) / 2))
             notes += carry.lost_pixels(target, picture)
             notes += carry.carry(temporary, target, picture, data, final)
-            notes += carry.lost_header(libvips.load(temporary, target), target, picture)
+            notes += carry.lost_header(temporary, target, picture)
     return Written(path, *final, tuple(notes))
 
 
