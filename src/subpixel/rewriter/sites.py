@@ -113,7 +113,7 @@ def find(graph: Graph[NodeT]) -> list[Site[NodeT]]:
         if named.isdisjoint(site.nodes):
             sites.append(site)
             named.update(site.nodes)
-    heads = (node for node in graph.nodes() if node not in named and _up_samples(graph.layers(node)))
+    heads = (node for node in graph.nodes() if node not in named and up_samples(graph.layers(node)))
     sites += [_unmatched(graph, node) for node in heads]
     order = {node: index for index, node in enumerate(graph.nodes())}
     return sorted(sites, key=lambda site: order[site.nodes[-1]])
@@ -164,5 +164,6 @@ def _chain(graph: Graph[NodeT], row: tuple[NodeT, ...]) -> Chain:
     return tuple(layer for node in row for layer in graph.layers(node))
 
 
-def _up_samples(chain: Chain) -> bool:
+def up_samples(chain: Chain) -> bool:
+    """Say whether any layer of a chain up-samples."""
     return any(isinstance(layer, UP_SAMPLERS) for layer in chain)

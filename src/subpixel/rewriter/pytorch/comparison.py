@@ -1,5 +1,6 @@
 """Two runs of a model, compared: all that it gives, whatever its structure."""
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,11 +12,13 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from subpixel.measure.difference import relative
 
+_ONE_AT_A_TIME = threading.RLock()  # all threads draw their random numbers from one generator
+
 
 def run_model(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], seed: int) -> Any:
     """What a model gives, the same random numbers and the same inputs each time: it may write to them."""
     args, kwargs = copied((args, dict(kwargs)))
-    with torch.random.fork_rng(range(torch.cuda.device_count())):
+    with _ONE_AT_A_TIME, torch.random.fork_rng(range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         return model(*args, **kwargs)
 

@@ -1,8 +1,8 @@
 """A recorded forward, or an exported program, as the search sees it."""
 
 import operator
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -43,6 +43,21 @@ def _version(value: Value) -> int:
     return value._version if tracked else 0  # noqa: SLF001 (there is no public way)
 
 
+class FixedSize(NamedTuple):
+    """A number that depends on the input's size, and that a recorded forward has as a constant.
+
+    Attributes:
+        value: the number.
+        line: where in the user's code Python asked for it, for example "net.py, line 7: h = int(h * 0.75)".
+    """
+
+    value: float
+    line: str
+
+    def __str__(self) -> str:
+        return f"{self.value!r} in {self.line}"
+
+
 class Scope:
     """One forward of a model, or one call of a module, as the search sees it (see `sites.Graph`).
 
@@ -52,7 +67,9 @@ class Scope:
         graph: the nodes of the forward; none where it could not be recorded.
         values: what each node gives in the example.
         alone: whether it is a call of one module rather than the owner's forward.
-        reason: why the forward could not be recorded, or None.
+        reason: why nothing of the forward can be changed, or None.
+        was: what up-samples there, if there is a reason.
+        fixed_sizes: the numbers by which a rewritten forward takes inputs of the example's size only.
 
     Attributes:
         used_elsewhere: names in the model of modules that another forward calls, or whose weights it reads.
@@ -67,20 +84,23 @@ class Scope:
         *,
         alone: bool = False,
         reason: str | None = None,
+        was: str = "up-sampler",
+        fixed_sizes: Sequence[FixedSize] = (),
     ) -> None:
         self.owner, self.prefix, self.graph, self.values = owner, prefix, graph, values
-        self.alone, self.reason = alone, reason
+        self.alone, self.reason, self.was = alone, reason, was
+        self.fixed_sizes = tuple(fixed_sizes)
         self.used_elsewhere: set[str] = set()
         self._changed = values.changed_in_place()
         self._layers: dict[fx.Node, Chain] = dict(zero_insertions(graph, values))
         self._constant: dict[fx.Node, bool] = {}
 
     def sites(self) -> list[Site[fx.Node]]:
-        """Return the up-samplers of the forward; one that stays for a forward that could not be recorded."""
+        """Return the up-samplers of the forward; a single one where there is a reason to change nothing."""
         if self.reason is None:
             return find(self)
         path = self.prefix or type(self.owner).__name__
-        return [Site(path, (), (), "up-sampler", None, self.reason)]
+        return [Site(path, (), (), self.was, None, self.reason)]
 
     def nodes(self) -> Iterable[fx.Node]:
         """See `Graph`."""

@@ -234,7 +234,7 @@ READERS: dict[str, Reader] = {
     ),
     **dict.fromkeys(("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d"), _upsample),
     **dict.fromkeys(("upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"), _upsample),
-    "interpolate": _resize,
+    **dict.fromkeys(("interpolate", "upsample"), _resize),
     "pixel_shuffle": _shuffle,
     "pad": _pad,
     "batch_norm": _norm,

@@ -354,7 +354,8 @@ def _run_on(module: nn.Module, *args: Any, **kwargs: Any) -> Run:
 
     def run() -> None:
         with torch.inference_mode():
-            module(*args, **kwargs)
+            given, named = tree_map(lambda leaf: leaf, (args, kwargs))  # the module may change a list
+            module(*given, **named)
             if on_gpu:
                 torch.cuda.synchronize()
 

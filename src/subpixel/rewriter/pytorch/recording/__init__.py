@@ -8,7 +8,7 @@ from torch import nn
 
 from subpixel.rewriter.pytorch.graph import Scope
 from subpixel.rewriter.pytorch.recording.program import as_module, export_like, record_program
-from subpixel.rewriter.pytorch.recording.scopes import scopes
+from subpixel.rewriter.pytorch.recording.scopes import find_scopes
 from subpixel.rewriter.pytorch.recording.tracer import autocast
 
 __all__ = ["as_module", "autocast", "export_like", "record", "record_program"]
@@ -28,4 +28,4 @@ def record(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
         kwargs: of the call.
     """
     with _ONE_AT_A_TIME:
-        return scopes(model, args, kwargs)
+        return find_scopes(model, args, kwargs)

@@ -10,6 +10,8 @@ from torch.export import Dim, ExportedProgram
 from torch.utils._pytree import tree_unflatten
 
 from subpixel.rewriter.pytorch.graph import Scope, Values
+from subpixel.rewriter.pytorch.recording.moves import REASONS, Moves
+from subpixel.rewriter.pytorch.recording.sizes import read_factors
 
 
 def as_module(program: ExportedProgram) -> nn.Module:
@@ -21,17 +23,25 @@ def as_module(program: ExportedProgram) -> nn.Module:
 
 
 def record_program(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Scope]:
-    """The one graph of a program, with the values of the example."""
+    """Return the one graph of a program, with the values of the example, and what moves pixels in it."""
     assert isinstance(model, fx.GraphModule)
-    values = Values()
+    values, moves = Values(), Moves()
+    moved: list[tuple[fx.Node, str]] = []
 
     class Witness(fx.Interpreter):
         def run_node(self, n: fx.Node) -> Any:
             values[n] = super().run_node(n)
+            arguments, named = self.fetch_args_kwargs_from_env(n)
+            name = getattr(n.target, "__name__", "").partition(".")[0]
+            if n.op == "call_function" and (kind := moves.kind(name, arguments, named, values[n])):
+                moved.append((n, kind))
             return values[n]
 
     Witness(model).run(*args, *kwargs.values())
-    return [Scope(model, "", model.graph, values)]
+    scope = Scope(model, "", model.graph, values)
+    read_factors(scope)
+    others = (Scope(model, n.name, fx.Graph(), Values(), reason=REASONS[kind], was=kind) for n, kind in moved)
+    return [scope, *others]
 
 
 def export_like(

@@ -1,123 +1,98 @@
 """Which forwards of a model hold its up-samplers, and their graphs, from a run on the example inputs."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, fx, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from subpixel.rewriter.pytorch.comparison import copied, difference, run_model
 from subpixel.rewriter.pytorch.graph import Scope, Values
 from subpixel.rewriter.pytorch.guards import require
-from subpixel.rewriter.pytorch.modules import asks_for_classes, is_row
-from subpixel.rewriter.pytorch.operators import UP_SAMPLERS, own_kind
+from subpixel.rewriter.pytorch.modules import has_hooks, is_row, own_forward
+from subpixel.rewriter.pytorch.recording.casts import drop_casts
+from subpixel.rewriter.pytorch.recording.lines import line_of_error
+from subpixel.rewriter.pytorch.recording.moves import REASONS
+from subpixel.rewriter.pytorch.recording.sizes import read_factors
 from subpixel.rewriter.pytorch.recording.tracer import Tracer
+from subpixel.rewriter.pytorch.recording.watch import ALONE, Seen, hooked, watch
 from subpixel.rewriter.rules import strided
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-Users = dict[nn.Module, set[nn.Module | None]]  # who calls it; None if something looks at its weights
 SAME = 1e-3  # of the largest output: the same functions in the same order give the same
-PAIRED = (nn.Upsample, nn.PixelShuffle)  # what makes a site together with its neighbours
-ALONE = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, *PAIRED)
+LONGEST = 160  # characters of an error in the report
+ADVICE = "Move what up-samples into an nn.Sequential to have it rewritten"
 
 
-def scopes(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Scope]:
-    """The graphs to search; each up-sampler that ran is in exactly one."""
+class Recording(NamedTuple):
+    """A scope, and the modules whose forward is in its graph."""
+
+    scope: Scope
+    forwards: set[nn.Module]
+
+
+def find_scopes(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Scope]:
+    """Return the graphs to search; each up-sampler that ran is in exactly one."""
     names = {module: name for name, module in model.named_modules()}
-    callers, users = _callers(model, args, kwargs)
-    owners = list(dict.fromkeys(_owner(model, names[caller]) for caller in callers))
+    seen = watch(model, args, kwargs)
+    inlined = {caller for caller in seen.callers if caller is not model and _only_moves_pixels(caller)}
+    candidates = {caller: _candidates(model, names[caller], inlined) for caller in seen.callers}
     alone = [name for module, name in names.items() if isinstance(module, ALONE) or _few_channels(module)]
-    calls, ways = _calls(model, args, kwargs, {*owners, *alone})
-    traced = [_traced(model, name, calls[name], len(ways[name]) > 1) for name in owners if name in calls]
-    inside = {name for scope in traced for name in _called_modules(scope)}
-    found = traced + [
-        _alone(model, name, calls[name]) for name in alone if name in calls and name not in inside
+    wanted = {name for chain in candidates.values() for name in chain}
+    calls, ways = _calls(model, args, kwargs, {*wanted, *alone})
+    recorded: dict[str, Recording] = {}
+    for caller, chain in candidates.items():
+        for name in (name for name in chain if name in calls):
+            if name not in recorded:
+                recorded[name] = _recorded(model, name, calls[name], len(ways[name]) > 1, inlined)
+            if caller in recorded[name].forwards:
+                break
+    found = [each for name, each in recorded.items() if _is_final(each, model.get_submodule(name), seen)]
+    inside = {name for each in found for name in _called_modules(each.scope)}
+    by_root = {module for module, name in names.items() if not _candidates(model, name, set())[0]}
+    found += [
+        Recording(_alone(model, name, calls[name]), by_root)
+        for name in alone
+        if name in calls and name not in inside
     ]
-    for scope in found:
+    for scope, forwards in found:
         scope.used_elsewhere = {
-            names[module]
-            for module, by in users.items()
-            if module in names
-            and any(user is None or _owner(model, names[user]) != scope.prefix for user in by)
+            names[module] for module, users in seen.users.items() if module in names and not users <= forwards
         }
-    return found
+    return [*(each.scope for each in found), *_moves(names, seen)]
 
 
-def _callers(
-    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[list[nn.Module], Users]:
-    """Modules whose own forward must be seen, as it up-samples, pairs or looks at layers; who uses each."""
-    stack: list[nn.Module] = []
-    callers: dict[nn.Module, None] = {}
-    users: Users = {}
-
-    class Watch(TorchFunctionMode):
-        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if _up_samples(function, args) and stack and own_kind(stack[-1]) is None:
-                callers[stack[-1]] = None
-            return function(*args, **(kwargs or {}))
-
-    def entered(module: nn.Module, *_: Any) -> None:
-        if stack and (
-            isinstance(module, PAIRED) or (isinstance(module, ALONE) and asks_for_classes(stack[-1]))
-        ):
-            callers[stack[-1]] = None
-        users.setdefault(module, set()).update(stack[-1:])
-        stack.append(module)
-
-    def left(*_: Any) -> None:
-        stack.pop()
-
-    def read(module: nn.Module) -> None:
-        if stack and stack[-1] is not module:
-            users.setdefault(module, set()).add(None)
-
-    with _hooked(model.modules(), entered, left), _weights_watched(read), Watch():
-        model(*args, **kwargs)
-    return list(callers), users
+def _only_moves_pixels(module: nn.Module) -> bool:
+    """Say whether a module has no weights: what it up-samples can be fused with its neighbours only."""
+    plain = own_forward(module) is not None and not has_hooks(module)
+    return plain and not is_row(module) and not [*module.parameters(), *module.buffers()]
 
 
-@contextmanager
-def _weights_watched(read: Callable[[nn.Module], None]) -> Iterator[None]:
-    """Say whose weights are looked at, as in `x.to(self.conv.weight.dtype)`."""
-    plain = nn.Module.__getattr__
+def _candidates(model: nn.Module, name: str, inlined: set[nn.Module]) -> list[str]:
+    """Return the modules whose graph may show a caller's forward, the best first, the caller last.
 
-    def watched(module: nn.Module, name: str) -> Any:
-        if name in vars(module).get("_parameters", ()):
-            read(module)
-        return plain(module, name)
-
-    nn.Module.__getattr__ = watched  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        nn.Module.__getattr__ = plain  # type: ignore[method-assign]
-
-
-def _up_samples(function: Any, args: tuple[Any, ...]) -> bool:
-    """Whether a call may be one; zeros may be inserted by an assignment, or by padding cells of one pixel."""
-    name = getattr(function, "__name__", "")
-    cells = name == "pad" and isinstance(args[0], Tensor) and args[0].ndim > 5
-    return name in UP_SAMPLERS or name == "__setitem__" or cells
-
-
-def _owner(model: nn.Module, name: str) -> str:
-    """The module whose trace shows a caller's neighbours too: rows are part of what holds them."""
-    while name and is_row(model.get_submodule(name)):
+    Rows, and what is inlined, are part of what holds them, so that its graph shows their neighbours too.
+    """
+    chain = [name]
+    while name and (is_row(module := model.get_submodule(name)) or module in inlined):
         name = name.rpartition(".")[0]
         if isinstance(model.get_submodule(name), nn.ModuleList | nn.ModuleDict):
             name = name.rpartition(".")[0]
-    return name
+        chain.insert(0, name)
+    return chain
+
+
+def _is_final(recording: Recording, owner: nn.Module, seen: Seen) -> bool:
+    """Say whether a recording is to be searched, or its reason shown: what failed for all its callers."""
+    return recording.scope.reason is None or owner in seen.callers
 
 
 def _calls(
     model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], wanted: set[str]
 ) -> tuple[dict[str, Arguments], dict[str, set[str]]]:
-    """The arguments of the largest call of each module, and in which ways it is called."""
+    """Return the arguments of the largest call of each module, and in which ways it is called."""
+    args, kwargs = copied((args, dict(kwargs)))
     calls: dict[str, Arguments] = {}
     ways: dict[str, set[str]] = {}
     names = {model.get_submodule(name): name for name in wanted}
@@ -126,27 +101,19 @@ def _calls(
         ways.setdefault(names[module], set()).add(str(tree_map(_kind, (args, kwargs))))
         before = calls.get(names[module])
         if before is None or _size(before) < _size((args, kwargs)):
-            calls[names[module]] = args, kwargs
+            calls[names[module]] = tree_map(lambda leaf: leaf, (args, kwargs))  # lists may change in the call
 
-    with _hooked(names, entered, lambda *_: None):
+    with hooked(names, entered, lambda *_: None):
         model(*args, **kwargs)
     return calls, ways
 
 
-@contextmanager
-def _hooked(modules: Any, entered: Callable[..., None], left: Callable[..., None]) -> Iterator[None]:
-    with ExitStack() as handles:
-        for module in modules:
-            if isinstance(module, torch.jit.ScriptModule):
-                continue  # it has no hooks, and no Python to see
-            handles.enter_context(module.register_forward_pre_hook(entered, prepend=True, with_kwargs=True))
-            handles.enter_context(module.register_forward_hook(left, always_call=True))
-        yield
-
-
-def _traced(model: nn.Module, name: str, call: Arguments, in_many_ways: bool) -> Scope:
-    """The graph of a module's forward; where Python hides it, one that says why."""
-    owner, tracer = model.get_submodule(name), Tracer(*copied(call))
+def _recorded(
+    model: nn.Module, name: str, call: Arguments, in_many_ways: bool, inlined: set[nn.Module]
+) -> Recording:
+    """Record the forward of a module; where Python hides it, give a scope that says why."""
+    owner, (args, kwargs) = model.get_submodule(name), copied(call)
+    tracer = Tracer(args, kwargs, inlined)
     try:
         graph = run_model(partial(tracer.trace, owner), (), {}, seed=0)
         if in_many_ways and any(node.target is require for node in graph.nodes):
@@ -155,10 +122,24 @@ def _traced(model: nn.Module, name: str, call: Arguments, in_many_ways: bool) ->
         expected = run_model(owner.forward, *call, seed=0)
         if difference(*map(_tensors, (tracer.values[output], expected))) > SAME:
             raise TypeError("its graph computes something else")
-        return Scope(owner, name, graph, tracer.values)
+        scope = Scope(owner, name, graph, tracer.values, fixed_sizes=tracer.fixed_sizes)
+        read_factors(scope)
+        drop_casts(scope)
     except Exception as error:  # noqa: BLE001 (whatever the forward of a stranger raises)
-        reason = f"the forward of {type(owner).__name__} cannot be traced, {type(error).__name__}: {error}"
-        return Scope(owner, name, fx.Graph(), Values(), reason=" ".join(reason.split())[:200])
+        return Recording(Scope(owner, name, fx.Graph(), Values(), reason=_reason(owner, error)), set())
+    return Recording(scope, {owner, *tracer.forwards})
+
+
+def _reason(owner: nn.Module, error: Exception) -> str:
+    message = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST].rstrip(".")
+    where = f" ({line})" if (line := line_of_error(error)) else ""
+    return f"the forward of {type(owner).__name__} cannot be traced, {message}{where}. {ADVICE}"
+
+
+def _moves(names: Mapping[nn.Module, str], seen: Seen) -> Iterator[Scope]:
+    """Return what up-samples by moving pixels, which no rule reads."""
+    for module, kind in seen.moves:
+        yield Scope(module, names[module], fx.Graph(), Values(), reason=REASONS[kind], was=kind)
 
 
 def _alone(model: nn.Module, name: str, call: Arguments) -> Scope:

@@ -4,197 +4,185 @@ Each value is computed as the graph is recorded, so that Python may branch on it
 a guard in the graph: a call that would branch another way is an error, not a wrong result.
 """
 
-import builtins
 import inspect
 import operator
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+import sys
+from collections.abc import Callable, Container, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from subpixel.rewriter.pytorch.graph import Value, Values
+from subpixel.rewriter.pytorch.graph import FixedSize, Value, Values
 from subpixel.rewriter.pytorch.guards import require
 from subpixel.rewriter.pytorch.modules import has_hooks, is_row, own_forward
+from subpixel.rewriter.pytorch.recording.lines import line_of_frame
+from subpixel.rewriter.pytorch.recording.patches import patched
+from subpixel.rewriter.pytorch.recording.sizes import depends_on_size
+from subpixel.rewriter.pytorch.recording.witness import Witness, has_witness
 
 PLAIN = (type(None), bool, str)  # what Python compares by identity or branches on is recorded as it is
-
-
-class Witness(fx.Proxy):
-    """A proxy that knows its value in the example."""
-
-    tracer: "Tracer"
-
-    @property
-    def value(self) -> Value:
-        """What it is in the example."""
-        return self.tracer.values[self.node]
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self.value, name)
-        if callable(found):
-            return super().__getattr__(name)  # a method, to be called
-        return self.tracer.create_proxy("call_function", getattr, (self, name), {})
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        arguments: Any = self.tracer.create_arg((self, index, value))
-        self.tracer.create_node("call_function", operator.setitem, arguments, {})
-
-    def __len__(self) -> int:
-        return self.tracer.fixed(self.tracer.create_proxy("call_function", len, (self,), {}))  # type: ignore[no-any-return]
-
-    def __index__(self) -> int:
-        return operator.index(self.tracer.fixed(self))
-
-    def __int__(self) -> int:
-        return int(self.tracer.fixed(self))
-
-    def __float__(self) -> float:
-        return float(self.tracer.fixed(self))
-
-    def __format__(self, spec: str) -> str:
-        return format(self.tracer.fixed(self), spec)
-
-    def __str__(self) -> str:
-        return format(self)
-
-    def __contains__(self, item: object) -> bool:
-        found: bool = self.tracer.create_proxy("call_function", operator.contains, (self, item), {})
-        return found
-
-
-@contextmanager
-def _seen_through() -> Iterator[None]:
-    """Let `isinstance` ask what a proxy stands for.
-
-    Its `__class__` must not lie: C++ would take the proxy for the tensor that it is not, and crash.
-    """
-    plain = builtins.isinstance
-
-    def seen_through(value: Any, kinds: Any) -> bool:
-        return plain(value, kinds) or (type(value) is Witness and plain(value.value, kinds))
-
-    builtins.isinstance = seen_through
-    try:
-        yield
-    finally:
-        builtins.isinstance = plain
+OF_SIZES = (torch.tensor, torch.as_tensor, torch.asarray)  # functions of numbers, which have no proxy to ask
 
 
 class Tracer(fx.Tracer):
     """Records the forward of a module with the example that it was called with.
 
+    Args:
+        args: of the call.
+        kwargs: of the call.
+        inlined: the children whose forward is recorded in the place of their call.
+
     Attributes:
-        values: of every node in the example.
+        values: what each node gives in the example.
+        fixed_sizes: the numbers that depend on a size of the input and that Python made constant.
+        forwards: the children whose forward is in the graph, rows for example.
     """
 
-    proxy_buffer_attributes = True
-
-    def __init__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def __init__(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], inlined: Container[nn.Module] = ()
+    ) -> None:
         super().__init__()
         self.values = Values()
-        self._call = args, kwargs
+        self.fixed_sizes: list[FixedSize] = []
+        self.forwards: set[nn.Module] = set()
+        self._call, self._inlined = (args, kwargs), inlined
         self._given: dict[str, Value] = {}
+        self._proxies: dict[str, Any] = {}  # of parameters and buffers, by name
+        self._lists: list[_RecordedList] = []
         self._computing = False
 
-    def trace(self, root: nn.Module, concrete_args: dict[str, Any] | None = None) -> fx.Graph:  # type: ignore[override]
-        """Record the forward of `root`."""
-        if own_forward(root) is None:
-            raise TypeError("the instance has another one than its class")
-        args, kwargs = self._call
-        signature = inspect.signature(root.forward)
-        kinds = {parameter.kind for parameter in signature.parameters.values()}
-        if {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.KEYWORD_ONLY} <= kinds:
-            raise TypeError("a graph takes no arguments by name alone behind *args")
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        self._given = bound.arguments
-        before, self._random = _attributes(root), torch.get_rng_state()
+    def trace(self, root: nn.Module, concrete_args: dict[str, Any] | None = None) -> fx.Graph:  # type: ignore[override]  # noqa: ARG002
+        """Record the forward of `root`.
+
+        `fx.Tracer.trace` is not called: it patches `nn.Module` for all threads.
+        """
+        self._given = _arguments(root, *self._call)
+        self.root, self.graph = root, fx.Graph()
+        self.submodule_paths = {module: name for name, module in root.named_modules()}
+        self.tensor_attrs = {value: name for name, value in _plain_tensors(root)}
+        before, seed = _attributes(root), torch.initial_seed()
         self._autocast = autocast()
+        names = inspect.unwrap(type(root).forward).__globals__
         try:
-            with _seen_through():
-                graph = super().trace(root, concrete_args)
+            with patched(self, names), _Numbers(self), _Draws(self):
+                result = self._run_forward(root)
+                self._settle(before)
+                self.create_node("output", "output", (self.create_arg(result),), {})
         finally:
             changed = _restored(root, before)
         if changed:
             raise TypeError(f"it changes {', '.join(changed)} of itself, which a graph does not")
-        return graph
+        if seed != torch.initial_seed():
+            raise TypeError("it seeds the random numbers, which a graph does not")
+        return self.graph
+
+    def _run_forward(self, root: nn.Module) -> Any:
+        forward, arguments = self.create_args_for_root(type(root).forward, is_module=True)
+        return forward(*map(self._unpacked, arguments))
 
     def proxy(self, node: fx.Node) -> Witness:
         """See `fx.Tracer`."""
         return Witness(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
-        """All children are leaves, but rows of modules."""
-        return not is_row(m) or has_hooks(m)
+        """All children are leaves, except rows of modules and those that are to be inlined."""
+        return not (is_row(m) or m in self._inlined) or has_hooks(m)
 
     def create_node(
         self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **named: Any
     ) -> fx.Node:
         """Record a node, and what it gives in the example."""
-        values = map_aggregate((args, kwargs), lambda a: self.values[a] if isinstance(a, fx.Node) else a)
-        self._computing = True  # what runs for its value is not recorded
-        arguments: Any = values
-        if not torch.equal(self._random, torch.get_rng_state()):
-            raise TypeError("it draws random numbers that depend on no input, which a graph would repeat")
         if self._autocast != autocast():
             raise TypeError("it switches autocast, which a graph does not")
-        value = self._run(kind, target, *arguments)
-        self._random = torch.get_rng_state()
-        self._computing = False
+        arguments: Any = map_aggregate(
+            (args, kwargs), lambda a: self.values[a] if isinstance(a, fx.Node) else a
+        )
+        self._computing = True  # what runs for its value is not recorded
+        try:
+            value = self._run(kind, target, *arguments)
+        finally:
+            self._computing = False
         node = super().create_node(kind, target, args, kwargs, *rest, **named)
         self.values[node] = value
         return node
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """See `fx.Tracer`."""
-        return forward(*args, **kwargs) if self._computing else super().call_module(m, forward, args, kwargs)
+        """See `fx.Tracer`; a list among the arguments is a node, as the module may change it."""
+        if self._computing:
+            return forward(*args, **kwargs)
+        if not self.is_leaf_module(m, ""):
+            self.forwards.add(m)
+            return super().call_module(m, forward, args, kwargs)
+        given = [each for each in (*args, *kwargs.values()) if type(each) is list and has_witness(each)]
+        lists = {id(each): self._list_node(each) for each in given}
+        args, kwargs = (
+            tuple(lists.get(id(each), each) for each in args),
+            {name: lists.get(id(each), each) for name, each in kwargs.items()},
+        )
+        before = {id(each): list(lists[id(each)].value) for each in given}
+        result = super().call_module(m, forward, args, kwargs)
+        for each in given:
+            passed: Any = lists[id(each)]
+            if not _same(passed.value, before[id(each)]):
+                each[:] = [passed[index] for index in range(len(passed.value))]
+        return result
 
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
-        """See `fx.Tracer`."""
-        return attr_val if self._computing else super().getattr(attr, attr_val, parameter_proxy_cache)
+    def attribute(self, value: Any) -> Any:
+        """Return the proxy of a parameter or buffer that a forward reads; all else as it is."""
+        return value if self._computing else self.getattr("", value, self._proxies)
 
     def create_arg(self, a: Any) -> Any:
         """See `fx.Tracer`, which takes what says that it is a tensor for a constant."""
-        return a.node if isinstance(a, fx.Proxy) else super().create_arg(a)
+        return a.node if type(a) is Witness else super().create_arg(a)
 
     def create_proxy(self, *args: Any, **kwargs: Any) -> Any:
         """Give what Python may compare by identity as it is, all else as a proxy."""
         proxy: Any = super().create_proxy(*args, **kwargs)
         if isinstance(proxy.value, PLAIN):
             return self.fixed(proxy)
-        if proxy.node.op == "placeholder" and proxy.node.args == (None,):  # given, which it need not be
+        if proxy.node.op != "placeholder":
+            return self._unpacked(proxy)
+        if proxy.node.args == (None,):  # given, which it need not be
             self.create_proxy("call_function", operator.is_, (proxy, None), {})
         return proxy
 
     def fixed(self, proxy: Any) -> Value:
-        """The value in the example, from now on required."""
+        """Return the value in the example, from now on required."""
         value = self.values[proxy.node]
-        if isinstance(value, torch.Tensor):
+        if isinstance(value, Tensor):
             value = value.item()
         self.create_node("call_function", require, (proxy.node, value, type(self.root).__name__), {})
+        if type(value) in (int, float) and depends_on_size(proxy.node, self.values):
+            self.fixed_sizes.append(FixedSize(value, line_of_frame(sys._getframe())))  # noqa: SLF001 (`inspect` reads the source of every frame)
         return value
 
     def to_bool(self, obj: Any) -> bool:
-        """What Python branches on."""
+        """Return what Python branches on."""
         return bool(self.fixed(obj))
 
     def iter(self, obj: Any) -> Iterator[Any]:
-        """As many items as in the example."""
+        """Iterate over as many items as in the example."""
+        if not hasattr(type(obj.value), "__getitem__") or isinstance(
+            obj.value, Mapping
+        ):  # the views of a dict
+            obj = self.proxy(self.create_node("call_function", list, (obj.node,), {}))
         return iter([obj[index] for index in range(len(obj))])
 
     def keys(self, obj: Any) -> Any:
-        """The keys in the example."""
+        """Return the keys in the example."""
         return list(self.values[obj.node])
 
     def _run(self, kind: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value:
         if kind == "placeholder":
             return self._given[target.lstrip("*")]
         if kind == "get_attr":
-            return operator.attrgetter(target)(self.root)
+            value = operator.attrgetter(target)(self.root)
+            return value.value if type(value) is Witness else value  # set again by the forward
         if kind == "call_method":
             receiver, *others = args
             return getattr(receiver, target)(*others, **kwargs)
@@ -203,21 +191,105 @@ class Tracer(fx.Tracer):
         call: Callable[..., Any] = self.root.get_submodule(target) if kind == "call_module" else target
         return call(*args, **kwargs)
 
+    def _unpacked(self, given: Any) -> Any:
+        """Return a list or tuple of tensors as one of proxies: C++ takes no proxy for a list."""
+        value = given.value if type(given) is Witness else None
+        if type(value) not in (list, tuple) or not any(
+            isinstance(leaf, Tensor) for leaf in tree_leaves(value)
+        ):
+            return given
+        items = [given[index] for index in range(len(given))]
+        if type(value) is tuple:
+            return tuple(items)
+        self._lists.append(_RecordedList(given, items, list(items)))
+        return items
+
+    def _list_node(self, items: list[Any]) -> Witness:
+        return self.proxy(self.create_node("call_function", list, (self.create_arg(items),), {}))
+
+    def _settle(self, before: Mapping[str, Value]) -> None:
+        """Record what the forward left behind: lists that it changed, attributes that it only set again."""
+        for each in self._lists:
+            if not _same(each.items, each.before):
+                arguments: Any = self.create_arg((each.witness, slice(None), each.items))
+                self.create_node("call_function", operator.setitem, arguments, {})
+        for held, old in ((vars(self.root), before), (vars(self.root)["_buffers"], before["_buffers"])):
+            for name, value in list(held.items()):
+                if type(value) is Witness and name in old and value.value is old[name]:
+                    held[name] = old[name]
+                    self.create_proxy("call_function", operator.is_, (value, old[name]), {})
+
+
+class _RecordedList(NamedTuple):
+    """A list that the forward got, its items as it has them now, and as it got them."""
+
+    witness: Witness
+    items: list[Any]
+    before: list[Any]
+
+
+class _Numbers(TorchFunctionMode):
+    """Records the functions that take numbers, some of which are sizes."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        super().__init__()
+        self.tracer = tracer
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function in OF_SIZES and has_witness((args, kwargs)):
+            return self.tracer.create_proxy("call_function", function, args, kwargs)
+        return function(*args, **kwargs)
+
+
+class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Refuses random numbers that are drawn outside of the graph, which would be the same in each call."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.tracer = tracer
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.nondeterministic_seeded in function.tags and not self.tracer._computing:  # noqa: SLF001
+            raise TypeError("it draws random numbers that depend on no input, which a graph would repeat")
+        return function(*args, **(kwargs or {}))
+
 
 def autocast() -> list[tuple[bool, torch.dtype]]:
-    """What precision each kind of device computes in of its own accord, if any."""
+    """Return the precision that each kind of device computes in of its own accord, if any."""
     kinds = ("cpu", "cuda")
     return [(torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in kinds]
 
 
+def _arguments(root: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Value]:
+    """Return the arguments of a call by the names that the forward gives them."""
+    if own_forward(root) is None:
+        raise TypeError("the instance has another one than its class")
+    signature = inspect.signature(root.forward)
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
+    if {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.KEYWORD_ONLY} <= kinds:
+        raise TypeError("a graph takes no arguments by name alone after *args")
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound.arguments
+
+
+def _plain_tensors(root: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Return the tensors that modules hold as plain attributes, by their names in the root."""
+    for prefix, module in root.named_modules():
+        for name, value in vars(module).items():
+            if isinstance(value, Tensor):
+                yield (f"{prefix}.{name}" if prefix else name), value
+
+
 def _attributes(module: nn.Module) -> dict[str, Value]:
-    """What a module holds, in copies of its lists and dicts; but for the constants of a graph."""
+    """Return what a module holds, in copies of its lists and dicts, without the constants of a graph."""
     held = {name: value for name, value in vars(module).items() if not name.startswith("_tensor_constant")}
     return {name: tree_map(lambda leaf: leaf, value) for name, value in held.items()}
 
 
 def _restored(module: nn.Module, before: Mapping[str, Value]) -> list[str]:
-    """Give a module its attributes back; the names of those that had changed."""
+    """Give a module its attributes back, and return the names of those that had changed."""
     after = _attributes(module)
     changed = [name for name in {**before, **after} if _leaves(before, name) != _leaves(after, name)]
     for name in changed:
@@ -228,3 +300,8 @@ def _restored(module: nn.Module, before: Mapping[str, Value]) -> list[str]:
 
 def _leaves(attributes: Mapping[str, Value], name: str) -> list[int]:
     return [id(leaf) for leaf in tree_leaves(attributes[name])] if name in attributes else []
+
+
+def _same(items: list[Any], others: list[Any]) -> bool:
+    """Say whether two lists hold the same objects; equality would compare tensors."""
+    return list(map(id, items)) == list(map(id, others))

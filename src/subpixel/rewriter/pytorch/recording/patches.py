@@ -1,0 +1,115 @@
+"""What is replaced in Python and PyTorch while a forward is recorded, and put back whatever happens.
+
+All of it is seen by the whole process, so each replacement asks first whether it is called by the thread that
+records: in any other thread it does what was there before.
+"""
+
+import builtins
+import math
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
+
+from torch import nn
+
+from subpixel.rewriter.pytorch.recording.witness import Witness, has_witness
+
+
+class Recorder(Protocol):
+    """What is told of the calls that are caught."""
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Return what the call of a module gives; `forward` makes it as usual."""
+
+    def attribute(self, value: Any) -> Any:
+        """Return what a forward gets that reads an attribute of a module."""
+
+    def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any) -> Any:
+        """Return what a recorded call gives."""
+
+
+@contextmanager
+def replaced(place: Any, name: str, value: Any) -> Iterator[None]:
+    """Put a value into an object, or into a dict of names, for a while."""
+    names = place if isinstance(place, dict) else None
+    before = getattr(place, name) if names is None else names[name]
+
+    def put(each: Any) -> None:
+        if names is None:
+            setattr(place, name, each)
+        else:
+            names[name] = each
+
+    put(value)
+    try:
+        yield
+    finally:
+        put(before)
+
+
+@contextmanager
+def watched_parameters(read: Callable[[nn.Module], None]) -> Iterator[None]:
+    """Call `read` with each module of which this thread looks at a parameter, as in `self.conv.weight`."""
+    plain, thread = nn.Module.__getattr__, threading.get_ident()
+
+    def watched(module: nn.Module, name: str) -> Any:
+        if threading.get_ident() == thread and name in vars(module).get("_parameters", ()):
+            read(module)
+        return plain(module, name)
+
+    with replaced(nn.Module, "__getattr__", watched):
+        yield
+
+
+@contextmanager
+def patched(recorder: Recorder, names: dict[str, Any]) -> Iterator[None]:
+    """Send the calls of modules, `isinstance` and the functions of `math` through a recorder.
+
+    Args:
+        recorder: is told of the calls.
+        names: the globals of the forward, which may have functions of `math` under names of their own.
+    """
+    plain_call, plain_getattr, thread = nn.Module.__call__, nn.Module.__getattr__, threading.get_ident()
+
+    def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            return plain_call(module, *args, **kwargs)
+
+        if threading.get_ident() != thread:
+            return forward(*args, **kwargs)
+        return recorder.call_module(module, forward, args, kwargs)
+
+    def read(module: nn.Module, name: str) -> Any:
+        value = plain_getattr(module, name)
+        return value if threading.get_ident() != thread else recorder.attribute(value)
+
+    with ExitStack() as patches:
+        patches.enter_context(replaced(nn.Module, "__call__", call))
+        patches.enter_context(replaced(nn.Module, "__getattr__", read))
+        patches.enter_context(replaced(builtins, "isinstance", _seeing_through(builtins.isinstance)))
+        functions = {id(function) for function in vars(math).values() if callable(function)}
+        for place in (vars(math), names):
+            for name, function in list(place.items()):
+                if id(function) in functions:
+                    patches.enter_context(replaced(place, name, _recorded(function, recorder)))
+        yield
+
+
+def _seeing_through(plain: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    """Return an `isinstance` that asks what a proxy stands for; there are proxies in one thread alone.
+
+    The proxy's `__class__` must not lie: C++ would take it for the tensor that it is not, and crash.
+    """
+    return lambda value, kinds: plain(value, kinds) or (type(value) is Witness and plain(value.value, kinds))
+
+
+def _recorded(function: Callable[..., Any], recorder: Recorder) -> Callable[..., Any]:
+    """Return a function that is recorded where a value of the forward is among its arguments."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if has_witness((args, kwargs)):
+            return recorder.create_proxy("call_function", function, args, kwargs)
+        return function(*args, **kwargs)
+
+    return call
