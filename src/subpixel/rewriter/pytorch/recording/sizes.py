@@ -21,6 +21,7 @@ from subpixel.rewriter.pytorch.operators import function_of
 
 MANY = 2**20  # pixels: at this size any geometry gives an output, so that its offset can be read from it
 SAME_SHAPE = {"add", "iadd", "sub", "isub", "mul", "imul", "truediv", "itruediv", "div"}
+AXES = ("pads", "geometry", "factors")  # attributes of layers, an entry for each axis
 ROUNDINGS = {"round", "floor", "ceil", "trunc", "int"}
 
 
@@ -269,7 +270,9 @@ def _through(layers: Chain, sizes: tuple[Size, ...], x: Tensor) -> tuple[Size, .
 
 def _lines(layer: Layer, ndim: int) -> list[tuple[int, int]] | None:
     """Return (a, b) of each axis where a layer makes a * size + b of a size, else None."""
-    if isinstance(layer, Opaque) or (isinstance(layer, Convolution) and max(layer.stride) > 1):
+    axes = next((getattr(layer, name) for name in AXES if hasattr(layer, name)), range(ndim))
+    strided = isinstance(layer, Convolution) and max(layer.stride) > 1  # which rounds
+    if strided or isinstance(layer, Opaque) or len(axes) != ndim:
         return None
     channels = math.prod(getattr(layer, "factors", (1,)))  # a shuffle takes so many
     at, after = (layer.output_shape((1, channels, *[size] * ndim))[2:] for size in (MANY, MANY + 1))
