@@ -39,8 +39,9 @@ rewriter.pytorch.operators: geometry kernels rewriter.layers rewriter.pytorch.mo
 rewriter.pytorch.insertion: rewriter.layers
 rewriter.pytorch.graph: rewriter.layers rewriter.pytorch.insertion rewriter.pytorch.operators
   rewriter.sites
-rewriter.pytorch.recording: rewriter.pytorch.comparison rewriter.pytorch.graph rewriter.pytorch.guards
-  rewriter.pytorch.modules rewriter.pytorch.operators rewriter.rules
+rewriter.pytorch.recording: rewriter.layers rewriter.pytorch.comparison rewriter.pytorch.graph
+  rewriter.pytorch.guards
+  rewriter.pytorch.modules rewriter.pytorch.operators rewriter.rules rewriter.sites
 rewriter.pytorch: functional geometry kernels measure nn rewriter.decide rewriter.layers rewriter.proof
   rewriter.pytorch.comparison rewriter.pytorch.graph rewriter.pytorch.guards rewriter.pytorch.modules
   rewriter.pytorch.operators rewriter.pytorch.recording rewriter.report rewriter.sites
