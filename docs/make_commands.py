@@ -9,13 +9,19 @@ from subpixel.cli import app
 
 HEADER = """# Commands
 
-Results go to stdout, errors and progress to stderr; the exit status is 0 if all is done, 1 if something
-failed, 2 if the command line is wrong. Made by `docs/make_commands.py`, and held to it by the tests.
+Results go to stdout, errors and progress to stderr. The exit status is 0 if all is done, 1 if something
+failed, 2 if the command line is wrong, 130 after Ctrl-C, and 128 + n if another signal n ended the command.
+
+`subpixel --install-completion` sets up completion by Tab in bash, zsh, fish or PowerShell;
+`subpixel --show-completion` prints the script instead, and writes nothing. `subpixel --version` says which
+version runs. `python -m subpixel` is the same command.
+
+This page is made by `docs/make_commands.py`; the tests hold it to the commands' own help.
 """
 
 
 def reference() -> str:
-    """The help of every command, in a code block each."""
+    """Return the help of every command, each in a code block of its own."""
     names = sorted(get_command(app).commands)
     return HEADER + "".join(f"\n## subpixel {name}\n\n```text\n{_help(name)}\n```\n" for name in names)
 

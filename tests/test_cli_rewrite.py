@@ -100,7 +100,12 @@ def test_an_equal_file_where_one_is_wanted(run: Run) -> None:
         (("nothing.onnx", "-o", "no/folder.onnx"), 2, "--out: its folder must exist; got no/folder.onnx."),
         (("nothing.onnx", "--json", "no/report.json"), 2, "--json: its folder must exist"),
         (("nothing.onnx", "-o", "."), 2, "it must be a file in a folder that can be written to; got ."),
-        (("nothing.onnx", "-o", ""), 2, "--out: it must be a file"),
+        (("nothing.onnx", "-o", ""), 2, "'--out' / '-o': a path must not be empty."),
+        (
+            ("https://models.example/a.onnx",),
+            2,
+            "there is no network access; got https://models.example/a.onnx",
+        ),
         (("nothing.onnx", "--cache", "/"), 2, "--cache: it must be a file"),
         ((".",), 1, ".: Is a directory"),
         ((), 2, "Missing argument"),

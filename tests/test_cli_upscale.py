@@ -236,7 +236,8 @@ def test_a_missing_extra_is_told_with_its_remedy(
 ) -> None:
     photo("a.png")
     monkeypatch.setitem(sys.modules, engine, None)
-    for name in [name for name in sys.modules if name.startswith("subpixel.engines.")]:
+    importers = ("subpixel.engines.", "subpixel.without_telemetry.")
+    for name in [name for name in sys.modules if name.startswith(importers)]:
         monkeypatch.delitem(sys.modules, name)
     status, out, errors = run("a.png", "--engine", engine)
     assert (status, out) == (2, "")
@@ -298,7 +299,7 @@ def interrupt(batch: Path, number: signal.Signals) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("number", "status", "told"),
     [
-        (signal.SIGINT, 130, "subpixel: interrupted; the same command goes on where it stopped\n"),
+        (signal.SIGINT, 130, "subpixel: interrupted; the same command continues where it stopped\n"),
         (signal.SIGTERM, 143, ""),
         (signal.SIGKILL, -signal.SIGKILL, ""),
     ],

@@ -11,7 +11,7 @@ from subpixel.degradation import bicubic_resize, degrade, to_uint8
 from subpixel.evaluation.metrics import psnr
 from subpixel.models.espcn import ESPCN
 from subpixel.training.data import Pair, Patches
-from subpixel.training.loop import Progress, train, validate
+from subpixel.training.loop import ProgressReport, train, validate
 from subpixel.training.recipe import Recipe
 
 RECIPE = Recipe(steps=12, batch=4, patch=8, warm_up=2)
@@ -28,10 +28,10 @@ def pairs(factor: int = 3) -> list[Pair]:
     return [Pair.from_hr(picture(seed), factor, ESPCN.radius) for seed in range(3)]
 
 
-def run(tmp_path: Path, recipe: Recipe = RECIPE, **options) -> tuple[np.ndarray, list[Progress]]:
+def run(tmp_path: Path, recipe: Recipe = RECIPE, **options) -> tuple[np.ndarray, list[ProgressReport]]:
     fabric = Fabric(accelerator="cpu", devices=1)
     fabric.seed_everything(recipe.seed, verbose=False)
-    reports: list[Progress] = []
+    reports: list[ProgressReport] = []
     options = {"report": reports.append, **options}
     checkpoint = tmp_path / "run.checkpoint"
     model = train(ESPCN(3), recipe, pairs(), pairs()[:1], fabric=fabric, checkpoint=checkpoint, **options)
@@ -81,7 +81,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     class InterruptedRunError(Exception):
         pass
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: ProgressReport) -> None:
         if progress.step == 6:
             raise InterruptedRunError
 
@@ -111,7 +111,7 @@ def test_training_learns(tmp_path: Path) -> None:
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_the_export_computes_what_the_model_does(activation: str) -> None:
     """Convolving by hand with the exported arrays gives the model's output; the shift is in the biases."""
-    model = ESPCN(2, activation).double()
+    model = ESPCN(2, activation=activation).double()
     network = model.lr_network()
     plane = torch.rand(1, 1, 15, 13, dtype=torch.float64)
     features = plane
@@ -136,7 +136,7 @@ def test_starting_from_a_network() -> None:
     torch.testing.assert_close(same(plane), source(plane), rtol=0, atol=1e-6)
     torch.testing.assert_close(other.convolutions[1].weight, source.convolutions[1].weight, rtol=0, atol=0)
     with pytest.raises(ValueError, match="must be an ESPCN's with relu"):
-        ESPCN(3, "relu").start_from(source.lr_network())
+        ESPCN(3, activation="relu").start_from(source.lr_network())
 
 
 def test_validation_is_the_protocols_psnr() -> None:

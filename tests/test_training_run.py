@@ -8,9 +8,13 @@ import pytest
 from PIL import Image
 
 from subpixel import cli
+from subpixel.models.espcn import ESPCN
 from subpixel.network import load
+from subpixel.training.recipe import Recipe
+from subpixel.training.run import run
 
 FEW = ["--steps", "3", "--batch", "2", "--patch", "8"]
+GOOD = ["--data", "{photos}", "--out", "{tmp}/a.safetensors"]
 
 
 @pytest.fixture
@@ -45,6 +49,19 @@ def test_a_network_is_trained_and_says_how(photos, tmp_path, monkeypatch, capsys
     assert f"{stage['validation_psnr']:.3f} dB" in capsys.readouterr().out
 
 
+def test_the_record_names_the_images_that_were_read(photos, tmp_path) -> None:
+    """Folders are walked once: an image that comes while the run goes on is not counted."""
+    out = tmp_path / "mine.safetensors"
+
+    def build() -> ESPCN:
+        Image.new("L", (64, 64)).save(photos / "set" / "later.png")
+        return ESPCN(2)
+
+    run(build, Recipe(steps=1, batch=1, patch=8), [photos], out)
+    (stage,) = load(out).metadata["training"]
+    assert stage["data"] == {"set": 3}
+
+
 def test_a_network_starts_from_another(photos, tmp_path, monkeypatch) -> None:
     """Its record goes on from the other's."""
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
@@ -58,25 +75,36 @@ def test_a_network_starts_from_another(photos, tmp_path, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "status", "complaint"),
     [
-        (["--data", "{empty}", "--out", "{tmp}/a.safetensors"], "which holds none"),
-        (["--data", "{photos}", "--out", "{tmp}/no/a.safetensors"], "folder must exist"),
-        (["--data", "{photos}", "--out", "{tmp}"], "must end in .safetensors"),
-        (["--data", "{photos}", "--out", "{tmp}/taken.safetensors"], "must not be lost"),
-        (["--data", "{photos}", "--out", "{tmp}/a.safetensors", "--patch", "900"], "smaller patch"),
-        (["--data", "{photos}", "--out", "{tmp}/a.safetensors", "--start", "nothing"], "an existing file"),
+        (["--data", "{empty}", "--out", "{tmp}/a.safetensors"], 1, "which holds none"),
+        (
+            ["--data", "{photos}", "--out", "{tmp}/no/a.safetensors"],
+            2,
+            "--out: the output's folder must exist",
+        ),
+        (["--data", "{photos}", "--out", "{tmp}"], 2, "must end in .safetensors"),
+        (["--data", "{photos}", "--out", "{tmp}/taken.safetensors"], 2, "must not be lost"),
+        (["--data", "{photos}", "--out", "{tmp}/a.safetensors", "--patch", "900"], 1, "smaller patch"),
+        ([*GOOD, "--start", "nothing"], 2, "--start: a network must be an existing file"),
+        (
+            [*GOOD, "--option", "activation"],
+            2,
+            "--option: it must be like activation=relu; got 'activation'.",
+        ),
+        ([*GOOD, "--option", "activation=gelu"], 2, "activation must be one of tanh, relu; got 'gelu'."),
+        ([*GOOD, "--option", "depth=3"], 2, "an option of ESPCN must be one of activation; got 'depth'."),
     ],
 )
 def test_what_cannot_be_trained_is_one_line(
-    photos, tmp_path, monkeypatch, capsys, arguments, complaint
+    photos, tmp_path, monkeypatch, capsys, arguments, status, complaint
 ) -> None:
-    """Refused before a step is taken, with one line and status 1; nothing is written."""
+    """Refused before a step is taken, with one line that names a wrong option; nothing is written."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "taken.safetensors").write_bytes(b"precious")
     before = sorted(tmp_path.rglob("*"))
     places = {"empty": tmp_path / "empty", "tmp": tmp_path, "photos": photos}
-    assert subpixel(monkeypatch, "train", "espcn", *(a.format(**places) for a in arguments)) == 1
+    assert subpixel(monkeypatch, "train", "espcn", *(a.format(**places) for a in arguments)) == status
     (line,) = capsys.readouterr().err.splitlines()
     assert complaint in line
     assert sorted(tmp_path.rglob("*")) == before
@@ -88,7 +116,7 @@ def test_a_resumed_run_must_be_the_same(photos, tmp_path, monkeypatch, capsys) -
     command = ("train", "espcn", "--data", photos, "--out", out, *FEW)
     subpixel(monkeypatch, *command)
     whole = out.read_bytes()
-    for other in (("--activation", "relu"), ("--scale", 2)):
+    for other in (("--option", "activation=relu"), ("--scale", 2)):
         capsys.readouterr()
         assert subpixel(monkeypatch, *command, "--resume", *other) == 1
         assert "must be the one of its checkpoint" in capsys.readouterr().err.splitlines()[-1]

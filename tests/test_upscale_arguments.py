@@ -58,7 +58,7 @@ def test_an_engine_that_cannot_is_told_once_and_first(photo: Path) -> None:
     done = command("upscale", *inputs, "--engine", "onnxruntime", "--precision", "bf16")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "--engine" in done.stderr
+    assert "Invalid value for --precision: " in done.stderr
     assert "precision must be 'f32' for onnxruntime" in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""How an LR image comes from an HR one, as every super-resolution table has it: MATLAB's `imresize`."""
+"""The LR image of an HR image as every super-resolution table makes it: by MATLAB's `imresize`."""
 
 from fractions import Fraction
 
@@ -41,12 +41,14 @@ def to_uint8(image: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def degrade(image: NDArray[np.uint8], upscale_factor: int) -> NDArray[np.uint8]:
-    """The LR image of an HR one whose sides are multiples of the upscale factor."""
+    """Return the LR image of an HR image whose sides are multiples of the upscale factor."""
     return to_uint8(bicubic_resize(image, Fraction(1, upscale_factor)))
 
 
 def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Y of BT.601 in studio range, 16..235, rounded: MATLAB's `rgb2ycbcr`. A grey image is luma as it stands.
+    """Return Y of BT.601 in studio range, 16..235, rounded: MATLAB's `rgb2ycbcr`.
+
+    A grey image is returned as it stands.
 
     Args:
         image: (height, width), or (height, width, 3) in R, G, B.
@@ -67,7 +69,7 @@ def crop_to_multiple(image: NDArray[np.uint8], multiple: int) -> NDArray[np.uint
 
 
 def _resize_matrix(size: int, scale: Fraction) -> NDArray[np.float64]:
-    """The (resized, size) matrix that resizes one axis."""
+    """Return the (resized, size) matrix that resizes one axis."""
     shrink = float(min(scale, Fraction(1)))
     resized = -(-size * scale.numerator // scale.denominator)
     centres = (np.arange(resized) + 0.5) / float(scale) - 0.5
@@ -75,6 +77,7 @@ def _resize_matrix(size: int, scale: Fraction) -> NDArray[np.float64]:
     taps = np.floor(centres - reach)[:, None] + np.arange(int(np.ceil(2 * reach)) + 2)
     weights = _cubic((centres[:, None] - taps) * shrink)
     weights /= weights.sum(axis=1, keepdims=True)
+    # A mirror between the border pixels and their reflections repeats after 2 * size: 0 1 2 | 2 1 0 | 0 1 2 …
     mirrored = taps.astype(np.int64) % (2 * size)
     mirrored = np.where(mirrored < size, mirrored, 2 * size - 1 - mirrored)
     matrix = np.zeros((resized, size))

@@ -1,44 +1,70 @@
 """The command: parse, call, print; one file for each command.
 
 Results go to stdout; errors, one line each, and progress go to stderr. Exit status: 0 all done, 1 something
-failed, 2 the command line is wrong, 130 interrupted.
+failed, 2 the command line is wrong, 130 interrupted by Ctrl-C, 128 + n ended by another signal n.
 """
 
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
+from subpixel import __version__
 from subpixel.cli import evaluate, networks, rewrite, train, upscale
-from subpixel.cli.errors import describe, fail, log
+from subpixel.cli.errors import INTERRUPTED, describe, fail, leave_closed_output, log
 
 app = typer.Typer(
-    help="Enlarge images with sub-pixel networks; make models that up-sample faster.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain text, the same in a terminal, a file and the documentation
-    add_completion=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
 for command in (upscale.upscale, rewrite.rewrite, evaluate.evaluate, networks.networks, train.train):
     app.command()(command)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"subpixel {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def subpixel(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Enlarge images with neural networks; make other people's networks faster.
+
+    Example: subpixel upscale photo.jpg --scale 3
+
+    Exit status: 0 all done, 1 something failed, 2 the command line is wrong, 130 interrupted by Ctrl-C.
+    """
+
+
 def main() -> None:
-    """Run the command line: one line an error, a traceback only with --debug."""
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(143)
-    )  # as an exception, so that temporary files are removed
+    """Run the command line: one line for each error, a traceback only with --debug."""
+    # Termination comes as an exception, so that temporary files are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        sys.exit(app(_repeated(sys.argv[1:]) or ["--help"], standalone_mode=False))
+        status = app(_repeated(sys.argv[1:]) or ["--help"], prog_name="subpixel", standalone_mode=False)
+        sys.stdout.flush()
+        fail("interrupted" if status == INTERRUPTED else "", status or 0)
     except typer.TyperException as error:
         fail(error.format_message(), error.exit_code)
+    except BrokenPipeError:
+        leave_closed_output()
     except Exception as error:  # noqa: BLE001 (an internal error is one line as well)
         log.debug("traceback:", exc_info=True)
         fail(describe(error), 1)
 
 
 def _repeated(arguments: Sequence[str]) -> list[str]:
-    """Repeat --data before each of the folders that follow it: option parsers know one value an option.
+    """Repeat --data before each of the folders that follow it: option parsers take one value an option.
 
     Example:
         >>> _repeated(["evaluate", "espcn-x3", "--data", "Set5", "Set14", "--json"])

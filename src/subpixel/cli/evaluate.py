@@ -3,19 +3,27 @@
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from subpixel.cli.options import Debug, Engine, Json, Precision, Verbose
-from subpixel.cli.show import print_rows
+from subpixel.cli.errors import as_engine_error, as_option_error, interruptible
+from subpixel.cli.options import Debug, Engine, Json, Precision, Verbose, local_path, name_or_path
+from subpixel.cli.show import bar_progress, print_rows
+
+if TYPE_CHECKING:
+    from subpixel.evaluation.protocol import Row
+    from subpixel.network import LRNetwork
 
 
 def evaluate(
     network: Annotated[
-        list[str], typer.Argument(metavar="NETWORK...", help="Shipped names, or safetensors files.")
+        list[str],
+        typer.Argument(metavar="NETWORK", help="Shipped names, or safetensors files.", parser=name_or_path),
     ],
-    data: Annotated[list[Path], typer.Option(metavar="DIR...", help="Folders of HR images.")],
+    data: Annotated[
+        list[Path], typer.Option(metavar="DIR...", help="Folders of HR images.", parser=local_path)
+    ],
     *,
     engine: Engine = "auto",
     precision: Precision = "auto",
@@ -23,40 +31,59 @@ def evaluate(
     _verbose: Verbose = False,
     _debug: Debug = False,
 ) -> None:
-    """Measure PSNR in dB and SSIM as the super-resolution tables do, bicubic interpolation beside them.
+    """Measure how good networks are.
+
+    As in the super-resolution tables, each image is reduced by bicubic interpolation and enlarged again. PSNR
+    in dB and SSIM say how close the luma of the result is to the luma of the image. Bicubic interpolation is
+    measured beside the network.
 
     Example: subpixel evaluate espcn-x3 mine.safetensors --data Set5 Set14
     """
-    from subpixel.evaluation.protocol import mean_row, score_folder
+    from subpixel.evaluation.protocol import score_network
     from subpixel.network import load
     from subpixel.upscale import Upscaler
 
-    for_machines = []
-    for loaded in map(load, network):
-        upscaler = Upscaler(loaded, engine=engine, precision=precision)
-        colour = loaded.channels == 3
-        enlarge: Any = upscaler.image if colour else upscaler.plane
-        for folder in data:
-            scored = list(score_folder(enlarge, folder, loaded.upscale_factor, colour=colour))
-            rows = [
-                {
-                    "image": row.image,
-                    "PSNR": _finite(row.network.psnr, 4),
-                    "SSIM": round(row.network.ssim, 6),
-                    "bicubic PSNR": _finite(row.bicubic.psnr, 4),
-                    "bicubic SSIM": round(row.bicubic.ssim, 6),
-                }
-                for row in (*scored, mean_row(scored))
-            ]
-            title = {"network": loaded.name, "scale": loaded.upscale_factor, "data": folder.name}
-            if as_json:
-                for_machines.append(title | {"images": rows[:-1], "mean": rows[-1]})
-            else:
+    with as_option_error("NETWORK"):
+        networks = [load(name) for name in network]
+    with as_engine_error():
+        upscalers = [Upscaler(loaded, engine, precision) for loaded in networks]
+        for upscaler in upscalers:
+            upscaler.prepare()
+    tasks = [(*pair, folder) for pair in zip(upscalers, networks, strict=True) for folder in data]
+    results = []
+    with bar_progress(len(tasks)) as report, interruptible():
+        for index, (upscaler, loaded, folder) in enumerate(tasks):
+            report(index, f"{loaded.name} on {folder.name}")(0)
+            results.append(_as_dict(loaded, folder, score_network(upscaler, loaded, folder)))
+            if not as_json:
+                rows = [*results[-1]["images"], results[-1]["mean"]]
                 print_rows(rows, title=f"{loaded.name} on {folder.name}")
     if as_json:
-        print(json.dumps(for_machines, indent=1))
+        print(json.dumps(results, indent=1))
 
 
-def _finite(figure: float, digits: int) -> float | None:
-    """Rounded; None for the PSNR of a perfect image, which JSON cannot hold."""
-    return round(figure, digits) if math.isfinite(figure) else None
+def _as_dict(network: "LRNetwork", folder: Path, scored: "list[Row]") -> dict[str, Any]:
+    from subpixel.evaluation.protocol import mean_row
+
+    return {
+        "network": network.name,
+        "scale": network.upscale_factor,
+        "data": folder.name,
+        "images": [_figures(row) for row in scored],
+        "mean": _figures(mean_row(scored)),
+    }
+
+
+def _figures(row: "Row") -> dict[str, Any]:
+    return {
+        "image": row.image,
+        "PSNR": _finite(row.network.psnr),
+        "SSIM": round(row.network.ssim, 6),
+        "bicubic PSNR": _finite(row.bicubic.psnr),
+        "bicubic SSIM": round(row.bicubic.ssim, 6),
+    }
+
+
+def _finite(psnr: float) -> float | None:
+    """Return a rounded PSNR, or None for that of a perfect image, which JSON cannot hold."""
+    return round(psnr, 4) if math.isfinite(psnr) else None

@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,6 +9,20 @@ from typing import Annotated, Literal
 import typer
 
 from subpixel.cli.errors import log
+
+
+def name_or_path(text: str) -> str:
+    """Return a name or a path; refuse an empty one, as an unset shell variable gives it, and a URL."""
+    if not text:
+        raise typer.BadParameter("a path must not be empty.")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+        raise typer.BadParameter(f"there is no network access; got {text}. Download it first, give its path.")
+    return text
+
+
+def local_path(text: str) -> Path:
+    """Return a path; refuse what `name_or_path` refuses."""
+    return Path(name_or_path(text))
 
 
 def _log_from(level: int) -> Callable[[bool], None]:
@@ -19,24 +34,20 @@ def _log_from(level: int) -> Callable[[bool], None]:
     return set_level
 
 
-def path(text: str) -> Path:
-    """Return a path; refuse an empty one."""
-    if not text:
-        raise typer.BadParameter("a path must not be empty.")  # an unset variable; as a Path it would be "."
-    return Path(text)
-
-
 # Every command takes these two last, as `_verbose: Verbose = False, _debug: Debug = False`.
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Say what is chosen.", callback=_log_from(logging.INFO))
+    bool,
+    typer.Option("--verbose", "-v", help="Say which choices are made.", callback=_log_from(logging.INFO)),
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.", callback=_log_from(logging.DEBUG))]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show the traceback of an error.", callback=_log_from(logging.DEBUG))
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Engine = Annotated[
     Literal["auto", "openvino", "onnxruntime", "torch"],
-    typer.Option(help="What runs the network; auto takes the fastest that works here."),
+    typer.Option(help="The engine that runs the network; auto takes the fastest that works here."),
 ]
 Precision = Annotated[
     Literal["auto", "f32", "bf16"],
-    typer.Option(help="What it computes in; auto is bf16 where the processor has it."),
+    typer.Option(help="The precision of the engine; auto takes bf16 where the processor has it."),
 ]

@@ -8,19 +8,28 @@ from typing import Annotated, Literal
 import typer
 
 from subpixel.cli.errors import as_option_error, interruptible
-from subpixel.cli.options import Debug, Verbose
-from subpixel.cli.show import bar_progress
+from subpixel.cli.options import Debug, Verbose, local_path
+from subpixel.cli.show import bar_progress, printable
 
 
 def rewrite(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="An ONNX file of opset 11 or newer.")],
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL.onnx", help="An ONNX file of opset 11 or newer.", parser=local_path),
+    ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="OUT.onnx", help="Else MODEL-rewritten.onnx beside it."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="OUT.onnx",
+            help="The file to write. Without it MODEL-rewritten.onnx beside the model.",
+            parser=local_path,
+        ),
     ] = None,
     *,
     runtime: Annotated[
-        Literal["onnxruntime", "openvino"], typer.Option("--for", help="What will run the model.")
+        Literal["onnxruntime", "openvino"], typer.Option("--for", help="The runtime that will run the model.")
     ] = "onnxruntime",
     change: Annotated[
         Literal["faster", "all"],
@@ -28,20 +37,32 @@ def rewrite(
     ] = "faster",
     shape: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=DIMS", help="Of an input, as x=1x3x64x64; needed where it is not fixed."),
+        typer.Option(
+            metavar="NAME=DIMS",
+            help="The shape of an input, such as x=1x3x64x64; needed where the model leaves it open.",
+        ),
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Decisions, read and written, to decide alike again.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A file that keeps the decisions; the next run repeats them without measuring.",
+            parser=local_path,
+        ),
     ] = None,
     report_to: Annotated[
-        Path | None, typer.Option("--json", metavar="REPORT", help="A file for the report, as JSON.")
+        Path | None,
+        typer.Option("--json", metavar="REPORT", help="A file for the report, as JSON.", parser=local_path),
     ] = None,
     _verbose: Verbose = False,
     _debug: Debug = False,
 ) -> None:
-    """Give an ONNX model the up-samplers that are fastest on this machine; it computes what it did.
+    """Make an ONNX model faster on this machine.
 
-    Where nothing is faster no file is written, unless --out asks for one.
+    The new model computes the same function: each of its up-samplers gets the equivalent form that is
+    measured to be fastest. If none is faster, no file is written unless --out asks for one.
+
+    Needs: pip install 'subpixel[onnx]'
 
     Example: subpixel rewrite decoder.onnx --shape latent=1x4x64x64
 
@@ -74,11 +95,12 @@ def rewrite(
     if out is not None or report.changed:
         destination = out or model.with_name(f"{model.stem}-rewritten{model.suffix}")
         save_model(result, destination)
-        print(destination if report.changed else f"{destination}: equal to {model}")
+        line = f"{destination}" if report.changed else f"{destination}: equal to {model}"
+        print(printable(line))
 
 
 def _writable(path: Path | None) -> None:
-    """Say at once what would fail after minutes."""
+    """Refuse at once a path whose writing would fail after minutes."""
     if path is not None and not path.parent.is_dir():
         raise ValueError(f"its folder must exist; got {path}.")
     if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):

@@ -1,10 +1,13 @@
-"""What commands print besides errors: progress and tables."""
+"""What commands print besides errors: names, progress and tables."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 
 def printable(text: object) -> str:
@@ -27,40 +30,70 @@ def _escape(character: str) -> str:
 
 @contextmanager
 def bar_progress(count: int) -> Iterator[Callable[[int, str], Callable[[float], None]]]:
-    """A progress bar over jobs where stderr is a terminal: gives what each is to report to."""
+    """Show a progress bar over jobs if stderr is a terminal.
+
+    Yields:
+        A function of a job's index and name; it returns the function to call with the fraction done.
+    """
     if not sys.stderr.isatty():
         yield lambda _index, _name: lambda _done: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     apart = not sys.stdout.isatty()  # where output goes elsewhere than the bar, it must not be drawn above it
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=not apart) as bar:
         task = bar.add_task("", total=count)
-        yield lambda index, name: lambda done: bar.update(task, completed=index + done, description=name)
+        yield (
+            lambda index, name: (
+                lambda done: bar.update(task, completed=index + done, description=printable(name))
+            )
+        )
 
 
-def print_rows(rows: list[dict[str, Any]], as_json: bool = False, *, title: str | None = None) -> None:
-    """Print rows of one kind as a table, or as JSON."""
-    if as_json:
-        print(json.dumps(rows, indent=1))
-        return
-    from rich.box import SIMPLE
+def print_rows(rows: list[dict[str, Any]], *, title: str = "") -> None:
+    """Print rows of one kind as a table, or where that is wider than the terminal, one figure a line."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1), pad_edge=False)
+    console = Console(markup=False, highlight=False)
     first, *figures = dict.fromkeys(name for row in rows for name in row)
-    table.add_column(first, no_wrap=True)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
+    table.add_column(first.replace(", ", "\n"), no_wrap=True)
     for name in figures:
-        table.add_column(name, justify="right")
+        table.add_column(name.replace(", ", "\n"), justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*(_cell(name, row.get(name, "")) for name in (first, *figures)))
-    Console().print(table)
+    if title:
+        console.print(printable(title))
+    if _fits(console, table):
+        console.print(table)
+    else:
+        _print_blocks(console, rows)
+
+
+def _fits(console: "Console", table: "Table") -> bool:
+    from rich.measure import Measurement
+
+    width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+    if not console.is_terminal:  # a file or a pipe has no width
+        console.width = max(console.width, width)
+    return width <= console.width
+
+
+def _print_blocks(console: "Console", rows: list[dict[str, Any]]) -> None:
+    """Print the first value of each row, and below it the others with their names."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    for row in rows:
+        first, *others = row
+        console.print(_cell(first, row[first]), soft_wrap=True)
+        for name in others:
+            console.print(f"  {name.replace(',', ''):{max(map(len, names))}}  {_cell(name, row[name])}")
 
 
 def _cell(name: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.2f}" if "PSNR" in name else f"{value:.4f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else printable(value)

@@ -5,61 +5,106 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from subpixel.cli.errors import interruptible
-from subpixel.cli.options import Debug, Verbose
+from subpixel.cli.errors import as_option_error, interruptible
+from subpixel.cli.options import Debug, Verbose, local_path, name_or_path
+from subpixel.cli.show import printable
+from subpixel.models import MODELS
 from subpixel.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from subpixel.training.loop import ProgressReport
+
+
+def _model_name(text: str) -> str:
+    if text not in MODELS:
+        raise typer.BadParameter(f"it must be one of {', '.join(MODELS)}; got {text!r}.")
+    return text
 
 
 def train(
-    model: Annotated[Literal["espcn"], typer.Argument(help="What to train.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help=f"What to train: {', '.join(MODELS)}.", parser=_model_name)
+    ],
     data: Annotated[
-        list[Path], typer.Option(metavar="DIR...", help="Folders of HR images, with all folders in them.")
+        list[Path],
+        typer.Option(
+            metavar="DIR...", help="Folders of HR images; folders in them count.", parser=local_path
+        ),
     ],
     out: Annotated[
         Path,
-        typer.Option(metavar="FILE", help="The network, a safetensors file; its checkpoint goes beside it."),
+        typer.Option(
+            metavar="FILE.safetensors",
+            help="The file for the network; the checkpoint is kept beside it.",
+            parser=local_path,
+        ),
     ],
     *,
     scale: Annotated[int, typer.Option(min=2, max=16, help="The upscale factor.")] = 3,
-    activation: Annotated[
-        Literal["tanh", "relu"], typer.Option(help="Tanh is the paper's better one.")
-    ] = "tanh",
-    start: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="A network to take the first weights from.")
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="An option of the model, such as activation=relu of espcn."),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="A batch each.")] = Recipe.steps,
-    batch: Annotated[int, typer.Option(min=1, help="Patches a step and a device.")] = Recipe.batch,
-    patch: Annotated[int, typer.Option(min=1, help="Side of a patch, in LR pixels.")] = Recipe.patch,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE", help="A network to take the first weights from.", parser=name_or_path
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="The number of steps.")] = Recipe.steps,
+    batch: Annotated[
+        int, typer.Option(min=1, help="How many patches a step sees on each device.")
+    ] = Recipe.batch,
+    patch: Annotated[
+        int, typer.Option(min=1, help="The side of a patch, in LR pixels; neighbours are added.")
+    ] = Recipe.patch,
     learning_rate: Annotated[
-        float, typer.Option(help="At its highest; a cosine lowers it.")
+        float, typer.Option(help="The highest learning rate, which falls along a cosine.")
     ] = Recipe.learning_rate,
-    seed: Annotated[int, typer.Option(min=0, help="Of the first weights and the patches.")] = Recipe.seed,
-    precision: Annotated[Literal["f32", "bf16"], typer.Option(help="What products are computed in.")] = "f32",
-    devices: Annotated[int, typer.Option(min=1, help="Processes, a GPU each where there are any.")] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seeds the first weights and the choice of patches.")
+    ] = Recipe.seed,
+    precision: Annotated[
+        Literal["f32", "bf16"], typer.Option(help="The precision of products while training.")
+    ] = "f32",
+    devices: Annotated[
+        int, typer.Option(min=1, help="The number of processes, each on a GPU of its own if there are any.")
+    ] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint.")] = False,
     _verbose: Verbose = False,
     _debug: Debug = False,
 ) -> None:
     """Train a network on folders of images.
 
+    Needs: pip install 'subpixel[train]'
+
     Example: subpixel train espcn --scale 3 --data photos --out mine.safetensors
+
+    Example: subpixel train espcn --data photos --out mine.safetensors --resume
     """
     from subpixel.network import load
-    from subpixel.training.run import run
+    from subpixel.training.run import check_output, run
 
+    with as_option_error("--out"):
+        check_output(out, resume=resume)
+    with as_option_error("--option"):
+        chosen = MODELS[model].parse_options(dict(map(_name_and_value, option or ())))
+    with as_option_error("--start"):
+        first = None if start is None else load(start)
     recipe = Recipe(steps=steps, batch=batch, patch=patch, learning_rate=learning_rate, seed=seed)
-    with training_progress(steps) as report, interruptible("--resume goes on from the last checkpoint"):
+    with _training_progress(steps) as report, interruptible("--resume continues from the last checkpoint"):
         network = run(
-            lambda: _model(model, scale, activation),
+            partial(MODELS[model], scale, **chosen),
             recipe,
             data,
             out,
-            start=None if start is None else load(start),
+            start=first,
             precision=precision,
             devices=devices,
             resume=resume,
@@ -69,32 +114,34 @@ def train(
     if network is None:
         return  # one of several processes, not the first
     (*_, stage) = network.metadata["training"]
-    print(f"{out}: validation PSNR {stage['validation_psnr']:.3f} dB")
+    print(f"{printable(out)}: validation PSNR {stage['validation_psnr']:.3f} dB")
 
 
-def _model(name: str, scale: int, activation: Literal["tanh", "relu"]) -> Any:
-    from subpixel.models.espcn import ESPCN
-
-    return {"espcn": ESPCN}[name](scale, activation)
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise ValueError(f"it must be like activation=relu; got {text!r}.")
+    return name, value
 
 
 @contextmanager
-def training_progress(steps: int) -> Iterator[Callable[[Any], None]]:
-    """A progress bar with the loss and the validation PSNR; a line a report where stderr is no terminal."""
+def _training_progress(steps: int) -> Iterator[Callable[["ProgressReport"], None]]:
+    """Show a bar with the loss and the validation PSNR; print a line for each report outside a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    def text(progress: Any) -> str:
-        validation = (
-            "" if progress.validation_psnr is None else f", validation {progress.validation_psnr:.3f} dB"
-        )
-        return f"loss {progress.loss:.6f}{validation}"
-
     console = Console(stderr=True)
     if not console.is_terminal or "LOCAL_RANK" in os.environ:  # one of several processes
-        yield lambda progress: print(f"step {progress.step}/{steps}: {text(progress)}", file=sys.stderr)
+        yield lambda progress: print(f"step {progress.step}/{steps}: {_text(progress)}", file=sys.stderr)
         return
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("reading images", total=steps)
-        yield lambda progress: bar.update(task, completed=progress.step, description=text(progress))
+        yield lambda progress: bar.update(task, completed=progress.step, description=_text(progress))
+
+
+def _text(progress: "ProgressReport") -> str:
+    loss = f"loss {progress.loss:.6f}"
+    if progress.validation_psnr is None:
+        return loss
+    return f"{loss}, validation {progress.validation_psnr:.3f} dB"

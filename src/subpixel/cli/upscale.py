@@ -8,51 +8,87 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from subpixel.cli.errors import as_option_error, complain, describe, fail, interruptible
-from subpixel.cli.options import Debug, Engine, Json, Precision, Verbose, path
-from subpixel.cli.show import bar_progress
+from subpixel.cli.errors import (
+    as_engine_error,
+    as_option_error,
+    complain,
+    describe,
+    fail,
+    interruptible,
+)
+from subpixel.cli.options import Debug, Engine, Json, Precision, Verbose, local_path, name_or_path
+from subpixel.cli.show import bar_progress, printable
 
 if TYPE_CHECKING:
     from subpixel.jobs.run import Outcome
 
-AGAIN = "the same command goes on where it stopped"
+AGAIN = "the same command continues where it stopped"
+NAMED = 10  # failures that the summary names; each has had a line of its own before
 
 
 def upscale(
     inputs: Annotated[
         list[Path],
-        typer.Argument(metavar="INPUT...", help="Images, and folders of images.", parser=path),
+        typer.Argument(metavar="INPUT", help="Images, and folders of images.", parser=local_path),
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="A file for a single image, or a folder; else beside the input."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE|DIR",
+            help="A file for a single image, or a folder. Without it outputs go beside their inputs.",
+            parser=local_path,
+        ),
     ] = None,
     *,
-    scale: Annotated[int | None, typer.Option(help="2, 3 or 4; else the network's own, or 2.")] = None,
+    scale: Annotated[
+        int | None, typer.Option(help="2, 3 or 4. Without it the scale of --network, or 2 without both.")
+    ] = None,
     size: Annotated[
-        str | None, typer.Option(metavar="WxH", help="The size to reach instead; Wx and xH keep proportions.")
+        str | None,
+        typer.Option(
+            metavar="WxH", help="The size to reach instead of a scale; Wx and xH keep the proportions."
+        ),
     ] = None,
     network: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="A shipped name, or a safetensors file.")
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="A network that ships (subpixel networks lists them), or a safetensors file.",
+            parser=name_or_path,
+        ),
     ] = None,
     engine: Engine = "auto",
     precision: Precision = "auto",
-    recursive: Annotated[bool, typer.Option("--recursive", help="Search the folders in folders.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", help="Search the folders within folders too.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace outputs that exist; without it they are skipped.")
+    ] = False,
     quality: Annotated[
-        int | None, typer.Option(min=1, max=100, help="Of JPEG, WebP, AVIF; 100 is lossless in the latter.")
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            help="The quality of JPEG, WebP and AVIF outputs; WebP and AVIF lose nothing at 100.",
+        ),
     ] = None,
     suffix: Annotated[
         str | None,
-        typer.Option("--format", metavar="EXT", help="Of outputs: png, jpg, webp, tif, avif, gif."),
+        typer.Option(
+            "--format", metavar="EXT", help="The format of outputs: png, jpg, webp, tif, avif, gif."
+        ),
     ] = None,
     as_json: Json = False,
     _verbose: Verbose = False,
     _debug: Debug = False,
 ) -> None:
-    """Enlarge images, with all that they carry.
+    """Enlarge images.
 
-    Outputs that exist are skipped, so that a second run goes on where the first one stopped.
+    Metadata, colour profiles and transparency are kept. Outputs that exist are skipped, so that a second run
+    continues where the first one stopped.
 
     Example: subpixel upscale photo.jpg
 
@@ -68,7 +104,7 @@ def upscale(
         factor = upscaler.factor(scale)
     with as_option_error("--size"):
         wanted = None if size is None else _size(size, scale)
-    with as_option_error("--engine"):
+    with as_engine_error():
         upscaler.prepare(factor)
     with as_option_error("--format"):
         naming = Naming(f"-x{factor}" if size is None else f"-{size}", suffix and _suffix(suffix, out))
@@ -85,10 +121,10 @@ def upscale(
                 progress=report(index, job.source.name),
             )
             outcomes.append(run(job, enlarge, overwrite))
-            print_outcome(outcomes[-1], as_json)
+            _print_outcome(outcomes[-1], as_json)
     if as_json:
         print(json.dumps([_as_dict(outcome) for outcome in outcomes], indent=1))
-    sum_up(outcomes)
+    _sum_up(outcomes)
 
 
 def _size(text: str, scale: int | None) -> tuple[int | None, int | None]:
@@ -111,26 +147,34 @@ def _suffix(name: str, out: Path | None) -> str:
     return suffix
 
 
-def print_outcome(outcome: "Outcome", as_json: bool) -> None:
-    """Say what became of an image: outputs on stdout, and all else on stderr."""
+def _print_outcome(outcome: "Outcome", as_json: bool) -> None:
+    """Print what became of an image: outputs to stdout, all else to stderr."""
     if outcome.error is not None:
-        complain(f"{outcome.job.source}: {describe(outcome.error).removeprefix(f'{outcome.job.source}: ')}")
+        source = outcome.job.source
+        complain(f"{printable(source)}: {describe(outcome.error).removeprefix(f'{source}: ')}")
     elif outcome.written is not None:
         for note in outcome.written.notes:
-            complain(f"{outcome.job.destination}: {note}")
+            complain(f"{printable(outcome.job.destination)}: {note}")
         if not as_json:
-            print(f"{outcome.job.destination}: {outcome.written.width}x{outcome.written.height}", flush=True)
+            size = f"{outcome.written.width}x{outcome.written.height}"
+            print(f"{printable(outcome.job.destination)}: {size}", flush=True)
 
 
-def sum_up(outcomes: list["Outcome"]) -> None:
-    """Say how many images were skipped or failed; exit with 1 if any failed."""
-    skipped = [str(outcome.job.destination) for outcome in outcomes if outcome.status == "skipped"]
-    failed = [str(outcome.job.source) for outcome in outcomes if outcome.status == "failed"]
+def _sum_up(outcomes: list["Outcome"]) -> None:
+    """Print how many images were skipped or failed; exit with 1 if any failed."""
+    skipped = [printable(outcome.job.destination) for outcome in outcomes if outcome.status == "skipped"]
+    failed = [printable(outcome.job.source) for outcome in outcomes if outcome.status == "failed"]
     if skipped:
         what = f"{skipped[0]}, which exists" if len(skipped) == 1 else f"{len(skipped)} outputs that exist"
         complain(f"skipped {what}; --overwrite replaces")
     if failed:
-        fail("" if len(outcomes) == 1 else f"{len(failed)} of {len(outcomes)} failed: {', '.join(failed)}", 1)
+        fail("" if len(outcomes) == 1 else f"{len(failed)} of {len(outcomes)} failed: {_some(failed)}", 1)
+
+
+def _some(names: list[str]) -> str:
+    """Join the first names, and count the others."""
+    others = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {others:,} more" if others > 0 else "")
 
 
 def _as_dict(outcome: "Outcome") -> dict[str, Any]:

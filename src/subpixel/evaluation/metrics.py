@@ -7,7 +7,9 @@ Plane = NDArray[np.uint8]
 
 
 def psnr(image: Plane, truth: Plane, shave: int = 0) -> float:
-    """Peak signal-to-noise ratio in dB, peak 255; infinite for equal planes.
+    """Return the peak signal-to-noise ratio in dB, with 255 as the peak; infinite for equal planes.
+
+    PSNR = 10 log10(255^2 / mean((x - y)^2)).
 
     Args:
         image: (height, width).
@@ -24,7 +26,10 @@ def psnr(image: Plane, truth: Plane, shave: int = 0) -> float:
 
 
 def ssim(image: Plane, truth: Plane, shave: int = 0) -> float:
-    """Structural similarity: 11x11 Gaussian of sigma 1.5, inside the image only, L = 255.
+    """Return the mean structural similarity, over windows that lie wholly inside the planes.
+
+    SSIM = (2 mx my + c1) (2 sxy + c2) / ((mx^2 + my^2 + c1) (sx^2 + sy^2 + c2)), with means m and covariances
+    s under an 11x11 Gaussian of sigma 1.5, c1 = (0.01 L)^2, c2 = (0.03 L)^2 and L = 255.
 
     Args:
         image: (height, width), at least 11 pixels on each side after shaving.

@@ -1,8 +1,9 @@
-"""The protocol of the super-resolution tables: an HR image is shrunk, enlarged again, and compared."""
+"""The protocol of the super-resolution tables: an HR image is reduced, enlarged again, and compared."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,32 +12,36 @@ from subpixel.degradation import bicubic_resize, crop_to_multiple, degrade, luma
 from subpixel.evaluation.metrics import psnr, ssim
 from subpixel.images import image_files, read_array
 
+if TYPE_CHECKING:
+    from subpixel.network import LRNetwork
+    from subpixel.upscale import Upscaler
+
 Pixels = NDArray[np.uint8]
 Enlarge = Callable[[Pixels], Pixels]
 
 
 @dataclass(frozen=True)
 class Score:
-    """PSNR in dB and SSIM of an image, or their means over several."""
+    """The PSNR in dB and the SSIM of an image, or their means over several images."""
 
     psnr: float
     ssim: float
 
     @classmethod
     def mean(cls, scores: Sequence["Score"]) -> "Score":
-        """The mean of the figures, as the tables have it: of the PSNRs, not of the errors."""
+        """Return the means of the PSNRs and of the SSIMs, as the tables have it."""
         return cls(float(np.mean([s.psnr for s in scores])), float(np.mean([s.ssim for s in scores])))
 
 
 def score(enlarge: Enlarge, image: Pixels, upscale_factor: int, *, colour: bool = False) -> Score:
-    """Shrink an HR image, enlarge it again, and compare the luma of both.
+    """Reduce an HR image, enlarge it again, and compare the luma of both.
 
-    The image is cropped to a multiple of r; its luma, rounded, is what is degraded and what is compared, with
-    r pixels shaved off each border.
+    The image is cropped to a multiple of r. Its luma, rounded, is reduced, and is compared with r pixels
+    shaved off each border.
 
     Args:
-        enlarge: an LR image to an SR one of r times its size, both uint8: the luma plane (h, w), or with
-            `colour` what `image` is.
+        enlarge: takes an LR image to an SR image of r times its size, both uint8: the luma plane (h, w), or
+            with `colour` an image like `image`.
         image: HR, (H, W) taken as luma, or (H, W, 3) in R, G, B.
         upscale_factor: r.
         colour: hand R, G, B to `enlarge`, for networks of three channels; the luma is compared all the same.
@@ -53,17 +58,30 @@ def score(enlarge: Enlarge, image: Pixels, upscale_factor: int, *, colour: bool 
 
 
 def enlarge_bicubic(image: Pixels, upscale_factor: int) -> Pixels:
-    """MATLAB's bicubic interpolation, the baseline of every table."""
+    """Enlarge by MATLAB's bicubic interpolation, the baseline of every table."""
     return to_uint8(bicubic_resize(image, upscale_factor))
 
 
 @dataclass(frozen=True)
 class Row:
-    """An image of a test set: what a network reaches on it, and bicubic interpolation beside it."""
+    """The scores of one image of a test set: by a network, and by bicubic interpolation."""
 
     image: str
     network: Score
     bicubic: Score
+
+
+def score_network(upscaler: "Upscaler", network: "LRNetwork", folder: Path) -> list[Row]:
+    """Score every image of a folder as a network enlarges it, with bicubic interpolation beside it.
+
+    Args:
+        upscaler: enlarges by the network, with the engine and the precision to measure.
+        network: takes the luma as it stands if it has one channel, or R, G, B.
+        folder: HR images.
+    """
+    colour = network.channels == 3
+    enlarge: Any = upscaler.image if colour else upscaler.plane
+    return list(score_folder(enlarge, folder, network.upscale_factor, colour=colour))
 
 
 def score_folder(
@@ -88,5 +106,5 @@ def score_folder(
 
 
 def mean_row(rows: Sequence[Row]) -> Row:
-    """The mean of a test set."""
+    """Return the means of a test set."""
     return Row("mean", Score.mean([row.network for row in rows]), Score.mean([row.bicubic for row in rows]))

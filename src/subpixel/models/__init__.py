@@ -1,42 +1,32 @@
-"""Networks to train; each exports an LR network."""
+"""Networks to train, one file each; the file's name is the model's name, and its `MODEL` is the class."""
 
-from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, cast
 
-from subpixel.extras import needing
-from subpixel.network import LRNetwork
+if TYPE_CHECKING:
+    from subpixel.models.base import Model
 
-with needing("torch"):
-    from torch import Tensor, nn
+_BASE = "base"
 
 
-class Model(nn.Module):
-    """A network to train: unpadded, (n, c, h + 2m, w + 2m) in 0..1 to (n, c, r*h, r*w).
+class _Models(Mapping[str, "type[Model]"]):
+    """The models by name; a model's file, which needs PyTorch, is imported when the model is asked for."""
 
-    Attributes:
-        upscale_factor: r.
-        radius: m, LR pixels of context on each side.
-    """
+    def __getitem__(self, name: str) -> "type[Model]":
+        if name not in self:
+            raise KeyError(name)
+        return cast("type[Model]", import_module(f"{__name__}.{name}").MODEL)
 
-    upscale_factor: int
-    radius: int
+    def __contains__(self, name: object) -> bool:
+        return name in set(self)  # without an import, which `Mapping` would try
 
-    @property
-    @abstractmethod
-    def identity(self) -> dict[str, str | int]:
-        """What tells this network from others: its name and its arguments."""
+    def __iter__(self) -> Iterator[str]:
+        return (module.name for module in iter_modules(__path__) if module.name != _BASE)
 
-    @abstractmethod
-    def forward(self, plane: Tensor) -> Tensor:
-        """Enlarge a batch."""
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
-    @abstractmethod
-    def lr_network(self) -> LRNetwork:
-        """The same function as data, for the engines and for a file."""
 
-    @abstractmethod
-    def start_from(self, network: LRNetwork) -> None:
-        """Take over what fits of a trained network.
-
-        Raises:
-            ValueError: it is not of this kind.
-        """
+MODELS: Mapping[str, "type[Model]"] = _Models()

@@ -1,4 +1,4 @@
-"""Image folders in memory, and aligned LR and HR patches drawn from them."""
+"""Images held in memory, and aligned LR and HR patches drawn from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from subpixel.images import image_files, read_array
 
 Plane = NDArray[np.uint8]
 
-HELD_BACK = 50  # one image in so many is validated on, not trained on
+HELD_BACK = 50  # every fiftieth image is validated on, not trained on
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An HR plane and its LR plane, the latter edge-padded by the context that a network reads."""
+    """An HR plane and its LR plane; the LR plane is padded by the context that a network reads."""
 
     padded_lr: Plane
     hr: Plane
 
     @classmethod
     def from_hr(cls, plane: Plane, upscale_factor: int, radius: int) -> "Pair":
-        """Degrade an HR plane."""
+        """Return the pair of an HR plane and its bicubic reduction."""
         hr = crop_to_multiple(plane, upscale_factor)
         return cls(np.pad(degrade(hr, upscale_factor), radius, mode="edge"), hr)
 
@@ -32,8 +32,8 @@ class Pair:
 class Patches:
     """Random patches, uniform over all positions of all images, flipped and transposed at random.
 
-    A batch is a pure function of the seed and its index, so that a resumed run draws what the
-    uninterrupted one would have.
+    A batch depends on the seed and its index alone, so that a resumed run draws the same patches as an
+    uninterrupted one.
 
     Args:
         pairs: images; those smaller than a patch are left out.
@@ -60,7 +60,7 @@ class Patches:
         self._chances = np.array(positions) / sum(positions)
 
     def batch(self, index: int, count: int) -> tuple[Plane, Plane]:
-        """Batch number `index`: LR (count, 1, size + 2*radius, ...) and HR (count, 1, size*r, ...)."""
+        """Return batch number `index`: LR (count, 1, size + 2*radius, ...) and HR (count, 1, size*r, ...)."""
         random = np.random.default_rng((*self._seed, index))
         chosen = random.choice(len(self._pairs), count, p=self._chances)
         patches = [self._patch(self._pairs[which], random) for which in chosen]
@@ -79,14 +79,11 @@ class Patches:
         return lr[::rows, ::columns], hr[::rows, ::columns]
 
 
-def load_pairs(folders: Sequence[Path], upscale_factor: int, radius: int) -> tuple[list[Pair], list[Pair]]:
-    """Read the luma of every image below some folders, degrade it, and hold one image in fifty back.
-
-    Returns:
-        The pairs to train on, and those to validate on.
+def find_images(folders: Sequence[Path]) -> list[Path]:
+    """Return all image files in some folders and in the folders below them.
 
     Raises:
-        ValueError: a folder holds no images, or all together hold one alone.
+        ValueError: a folder holds no images, or there is one image in all.
     """
     files: list[Path] = []
     for folder in folders:
@@ -96,5 +93,14 @@ def load_pairs(folders: Sequence[Path], upscale_factor: int, radius: int) -> tup
         files += found
     if len(files) == 1:
         raise ValueError(f"training takes two images or more, one to validate on; got {files[0]} alone.")
+    return files
+
+
+def load_pairs(files: Sequence[Path], upscale_factor: int, radius: int) -> tuple[list[Pair], list[Pair]]:
+    """Read the luma of images, reduce it, and hold every fiftieth image back.
+
+    Returns:
+        The pairs to train on, and those to validate on.
+    """
     pairs = [Pair.from_hr(luma(read_array(file)), upscale_factor, radius) for file in files]
     return [pair for index, pair in enumerate(pairs) if index % HELD_BACK], pairs[::HELD_BACK]

@@ -1,4 +1,4 @@
-"""One training loop, for any model that exports an LR network."""
+"""The training loop, for any model that exports an LR network."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from subpixel.degradation import to_uint8
 from subpixel.evaluation.metrics import psnr
 from subpixel.extras import needing
-from subpixel.models import Model
+from subpixel.models.base import Model
 from subpixel.training.data import Pair, Patches
 from subpixel.training.recipe import Recipe
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Where a run stands.
+class ProgressReport:
+    """How far a run has come.
 
     Attributes:
-        step: steps done.
-        loss: the mean since the last report.
-        validation_psnr: of the moving average, in dB, when it was last measured.
+        step: the number of steps done.
+        loss: the mean squared error of the steps since the last report.
+        validation_psnr: the PSNR in dB of the moving average of the weights, when it was last measured.
     """
 
     step: int
@@ -52,23 +52,23 @@ def train(
     checkpoint: Path,
     resume: bool = False,
     every: int = 2000,
-    report: Callable[[Progress], None] = lambda _: None,
+    report: Callable[[ProgressReport], None] = lambda _: None,
 ) -> Model:
     """Train a model and return it with the moving average of its weights.
 
     Args:
         model: what to train.
-        recipe: what to do.
+        recipe: the numbers of the run.
         training: images to draw patches from.
         validation: images to report PSNR on.
         fabric: devices and precision, launched.
-        checkpoint: written every `every` steps, whole or not at all.
-        resume: go on from the checkpoint where it exists.
+        checkpoint: the file for the state of the run, written every `every` steps, whole or not at all.
+        resume: continue from the checkpoint if it exists.
         every: steps between validations and checkpoints.
-        report: called with the progress some twenty times as often.
+        report: is called with the progress twenty times between two checkpoints.
 
     Raises:
-        ValueError: the checkpoint is of another recipe, or the loss is no longer finite.
+        ValueError: the checkpoint belongs to another recipe, or the loss is no longer finite.
     """
     patches = Patches(
         training, model.upscale_factor, model.radius, recipe.patch, (recipe.seed, fabric.global_rank)
@@ -108,12 +108,12 @@ def train(
                 state["step"] = step + 1
                 validation_psnr = validate(cast(Model, average.module), validation, fabric)
                 _save(fabric, checkpoint, state)
-            report(Progress(step + 1, loss_so_far, validation_psnr))
+            report(ProgressReport(step + 1, loss_so_far, validation_psnr))
     return cast(Model, average.module)
 
 
 def validate(model: Model, pairs: Sequence[Pair], fabric: "Fabric") -> float:
-    """Mean PSNR in dB of a model over images, the protocol's: rounded, r pixels shaved off each border."""
+    """Return the mean PSNR in dB over images, rounded to 8 bits, with r pixels shaved off each border."""
     shave = model.upscale_factor
     figures = []
     for pair in pairs:

@@ -1,4 +1,4 @@
-"""How a model is trained, in numbers; needs no PyTorch."""
+"""The numbers of a training run; this file needs no PyTorch."""
 
 import math
 from dataclasses import dataclass
@@ -8,18 +8,19 @@ from dataclasses import dataclass
 class Recipe:
     """The numbers of a run; two runs of one recipe on one machine give the same weights.
 
-    Mean squared error; SOAP (Vyas et al. 2024, arXiv:2409.11321), which is Adam in the eigenbasis of
-    Shampoo's preconditioner: on networks this small the basis costs a tenth of a step, and a thousand of its
-    steps reach what Adam does not in many thousands. A moving average of the weights is what is kept.
+    The loss is the mean squared error. The optimizer is SOAP (Vyas et al. 2024, arXiv:2409.11321), which is
+    Adam in the eigenbasis of Shampoo's preconditioner: on networks this small the basis costs a tenth of a
+    step, and a thousand steps of SOAP lead further than many thousands of Adam's. The result is a moving
+    average of the weights.
 
     Attributes:
-        steps: how many.
-        batch: patches a step and a process.
+        steps: the number of steps.
+        batch: patches in a step of one process.
         patch: side of a patch in LR pixels.
-        learning_rate: after the warm-up; a cosine takes it down to a hundredth.
-        seed: of the first weights and of the patches.
+        learning_rate: the highest one, reached after the warm-up; a cosine lowers it to a hundredth.
+        seed: seeds the first weights and the choice of patches.
         warm_up: steps over which the learning rate rises.
-        average: what a step keeps of the moving average.
+        average: the share of the moving average that a step keeps.
     """
 
     steps: int = 100_000
@@ -31,7 +32,7 @@ class Recipe:
     average: float = 0.999
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0.
+        """Return the learning rate of a step, counted from 0.
 
         Example:
             >>> recipe = Recipe(steps=1000, learning_rate=1.0, warm_up=10)

@@ -1,4 +1,4 @@
-"""Weights that bfloat16 holds exactly, chosen so that their errors cancel."""
+"""Weights rounded to bfloat16 so that the errors of the rounding cancel."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,19 +11,20 @@ from subpixel.network import LRConvolution, LRNetwork
 
 Array = NDArray[np.float64]
 
-_DAMPING = 1e-6  # of the mean power: keeps the inverse finite where maps are redundant
+_DAMPING = 1e-6  # times the mean of the diagonal: keeps the inverse finite where maps are redundant
 
 
 def round_weights(network: LRNetwork, planes: NDArray[np.float32]) -> LRNetwork:
     """Round the weights of a network to bfloat16 with hardly a change of its output.
 
-    Weight after weight is rounded, and what that does to the convolution's output on the planes is made up
-    for by the weights to come and at last by the bias, which stays float32. An engine that computes in
-    bfloat16 then loses nothing by its weights.
+    With X the patches of typical planes as rows, and w the weights of an output with its bias, find rounded
+    weights q that make |X (q - w)|^2 small: round one weight after another, and after each let the weights
+    not yet rounded, and finally the bias, which stays float32, compensate for its error as well as they can.
+    An engine that computes in bfloat16 then loses nothing by its weights.
 
     Args:
-        network: what to round; a skip stays as it is.
-        planes: (n, channels, height, width), typical of what the network will be given.
+        network: the network to round; its skip stays as it is.
+        planes: (n, channels, height, width), typical inputs of the network.
 
     References: Frantar et al. 2022 (arXiv:2210.17323), section 3.3.
     """
@@ -41,7 +42,7 @@ def round_weights(network: LRNetwork, planes: NDArray[np.float32]) -> LRNetwork:
 
 
 def _patches(maps: Array, size: int) -> Array:
-    """What each output pixel is computed from, and a one for the bias: (n, h, w, c * size**2 + 1)."""
+    """Return the inputs of each output pixel, and a one for the bias: (n, h, w, c * size**2 + 1)."""
     windows = np.moveaxis(sliding_window_view(maps, (size, size), axis=(2, 3)), 1, 3)
     flat = windows.reshape(*windows.shape[:3], -1)
     return np.concatenate([flat, np.ones((*flat.shape[:3], 1))], axis=-1)
@@ -57,7 +58,11 @@ def _activate(maps: Array, convolution: LRConvolution) -> Array:
 
 
 def _round(kernel: Array, gram: Array) -> Array:
-    """Round all columns but the last, each error spread over the columns behind it."""
+    """Round all columns except the last; spread the error of each over the columns after it.
+
+    With H = X^T X, the best response of the columns after j to an error e in column j is
+    -e * U[j, j+1:] / U[j, j], where U is the upper Cholesky factor of the inverse of H.
+    """
     damping = _DAMPING * np.trace(gram) / len(gram)
     spread = np.linalg.cholesky(np.linalg.inv(gram + damping * np.eye(len(gram)))).T
     for column in range(len(gram) - 1):

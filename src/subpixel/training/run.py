@@ -1,4 +1,4 @@
-"""A whole run: folders of images in, an LR network out, with a record of how it was made."""
+"""A training run: folders of images in, an LR network out, with a record of how it was made."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,20 +10,20 @@ from typing import Any, Literal
 import numpy as np
 
 from subpixel.extras import needing
-from subpixel.images import image_files
-from subpixel.models import Model
 from subpixel.network import LRNetwork
-from subpixel.training.data import Patches, load_pairs
-from subpixel.training.loop import Progress, train, validate
+from subpixel.training.data import Patches, find_images, load_pairs
 from subpixel.training.recipe import Recipe
 from subpixel.training.rounding import round_weights
 
-with needing("train"):
+with needing("train"):  # PyTorch too: alone it would not be enough
     from lightning_fabric import Fabric
+
+    from subpixel.models.base import Model
+    from subpixel.training.loop import ProgressReport, train, validate
 
 Precision = Literal["f32", "bf16"]
 
-ROUNDED_ON = 16  # patches: at the usual size 16,000 pixels, for at most 577 weights an output
+ROUNDED_ON = 16  # patches; of 32x32 pixels that is 16,384 equations for the 577 unknowns of an ESPCN's output
 
 
 def run(
@@ -37,39 +37,40 @@ def run(
     devices: int = 1,
     resume: bool = False,
     command: str = "",
-    report: Callable[[Progress], None] = lambda _: None,
+    report: Callable[[ProgressReport], None] = lambda _: None,
 ) -> LRNetwork | None:
     """Train a model on folders of images and save it as an LR network, its weights rounded to bfloat16.
 
-    On a GPU where there is one; with several devices, one process each, started by Lightning Fabric.
+    The run takes a GPU if there is one. With several devices Lightning Fabric starts a process for each.
 
     Args:
-        build: makes the model, once the random numbers are seeded.
-        recipe: how to train it.
-        folders: of HR images; one image in fifty is validated on.
-        out: the safetensors file; the checkpoint lies beside it, with the suffix ".checkpoint".
+        build: a function that makes the model; it is called after the random numbers are seeded.
+        recipe: the numbers of the run.
+        folders: folders of HR images; every fiftieth image is validated on.
+        out: the safetensors file to write; the checkpoint lies beside it, with the suffix ".checkpoint".
         start: a trained network to take the first weights from.
-        precision: "bf16" computes products in bfloat16, and keeps the weights in float32.
-        devices: how many.
-        resume: go on from the checkpoint where it exists.
-        command: what to record as the command that made the network.
-        report: called with the progress, in the first process.
+        precision: "bf16" computes products in bfloat16 and keeps the weights in float32.
+        devices: the number of devices.
+        resume: continue from the checkpoint if it exists.
+        command: the command line that is recorded as having made the network.
+        report: is called with the progress, in the first process.
 
     Returns:
         The network in the first process, None in the others.
 
     Raises:
-        ValueError: a folder without images, or images too small; a checkpoint of another recipe; an earlier
-            run's files in the way.
+        ValueError: a folder holds no images, or the images are too small; the checkpoint belongs to another
+            recipe; the files of an earlier run would be overwritten.
     """
-    _check_output(out, resume)
+    check_output(out, resume=resume)
+    files = find_images(folders)
     fabric = Fabric(devices=devices, precision="bf16-mixed" if precision == "bf16" else "32-true")
     fabric.launch()
     fabric.seed_everything(recipe.seed, verbose=False)
     model = build()
     if start is not None:
         model.start_from(start)
-    training, validation = load_pairs(folders, model.upscale_factor, model.radius)
+    training, validation = load_pairs(files, model.upscale_factor, model.radius)
     trained = train(
         model,
         recipe,
@@ -85,9 +86,7 @@ def run(
     stage: dict[str, Any] = {
         "command": command,
         "seed": recipe.seed,
-        "data": Counter(
-            file.parent.name for folder in folders for file in image_files(folder, recursive=True)
-        ),
+        "data": Counter(file.parent.name for file in files),
         "validation_psnr": validate(trained, validation, fabric),
         "versions": {package: version(package) for package in ("torch", "pytorch-optimizer")},
     }
@@ -104,8 +103,12 @@ def _checkpoint(out: Path) -> Path:
     return out.with_suffix(".checkpoint")
 
 
-def _check_output(out: Path, resume: bool) -> None:
-    """Refuse now what would be refused, or lost, after hours."""
+def check_output(out: Path, *, resume: bool) -> None:
+    """Refuse at once an output that could not be written after hours, or would overwrite an earlier one.
+
+    Raises:
+        ValueError: the name is no safetensors file's, its folder is missing, or an earlier run left files.
+    """
     if out.suffix != ".safetensors":
         raise ValueError(f"the output's name must end in .safetensors; got {out}.")
     if not out.parent.is_dir():
