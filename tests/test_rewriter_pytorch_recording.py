@@ -488,6 +488,54 @@ def test_other_moves_of_pixels_are_not() -> None:
     assert report.sites == ()
 
 
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_complex_up_samplers_are_kept(dtype: torch.dtype) -> None:
+    model = nn.Sequential(nn.ConvTranspose2d(4, 4, 4, 2, 1, dtype=dtype)).eval()
+    x = torch.complex(EXAMPLE, -EXAMPLE).to(dtype)
+    changed, report = forcibly(model, x)
+    assert reasons(report) == {"0": "it computes with complex numbers"}
+    assert_same_function(changed, model, (x,), tolerance=0)
+
+
+def test_a_real_up_sampler_in_a_complex_model_is_rewritten() -> None:
+    class Filters(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.fft.irfft2(torch.fft.rfft2(self.up(x)) * (1 + 2j))
+
+    model = seeded(Filters())
+    changed, report = forcibly(model, EXAMPLE)
+    assert became(report) == {"up": "compact"}
+    assert_same_function(changed, model, (EXAMPLE,), (OTHER,))
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules:UserWarning")
+def test_a_lazy_module_without_sizes_is_refused() -> None:
+    """It would get weights of its own in each copy."""
+    model = nn.Sequential(nn.Upsample(scale_factor=2), nn.LazyConv2d(4, 3)).eval()
+    with pytest.raises(ValueError, match=r"must have its size; got 1, a lazy module .* Run the model once"):
+        rewrite(model, EXAMPLE.float())
+    model(EXAMPLE.float())
+    changed, report = forcibly(model, EXAMPLE.float())
+    assert became(report) == {"1": "compact"}
+    assert_same_function(changed, model, (EXAMPLE.float(),), tolerance=1e-5)
+
+
+@pytest.mark.parametrize("choice", ["compact", "compact, channels last"])
+def test_an_input_of_another_rank_is_an_error_in_a_recorded_forward(choice: str) -> None:
+    """PyTorch takes the resize's channels for pixels there, and the convolution's batch for channels."""
+    model = seeded(TwiceTheShape()), seeded(Up2())
+    for net in model:
+        changed, report = forcibly(net, EXAMPLE, form(choice))
+        assert report.changed
+        with pytest.raises((RuntimeError, ValueError), match=r"a rewritten .* must .* got"):
+            changed(noise(4, 6, 4))
+
+
+class Up2(Up):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up2(x)
+
+
 def test_threads_rewrite_while_others_run_models() -> None:
     """Each gets an equal model, models that are only run never notice, and nothing stays replaced."""
     plain = builtins.isinstance, nn.Module.__getattr__, nn.Module.__call__, math.sqrt, math.ceil

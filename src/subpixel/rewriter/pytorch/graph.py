@@ -16,7 +16,7 @@ from subpixel.rewriter.pytorch.operators import (
     function_of,
     read_module,
 )
-from subpixel.rewriter.sites import Site, find
+from subpixel.rewriter.sites import Site, find, up_samples
 
 Value = Any
 
@@ -148,6 +148,12 @@ class Scope:
         x = None if source is None else self.values[source]
         if not isinstance(x, Tensor) or not isinstance(self.values[node], Tensor) or not 2 <= x.ndim <= 5:
             return ()
+        layers = self._read_call(node, source, x)
+        if x.is_complex():
+            return (Opaque("it computes with complex numbers"),) if up_samples(layers) else ()
+        return layers
+
+    def _read_call(self, node: fx.Node, source: fx.Node | None, x: Tensor) -> Chain:
         if node.op == "call_module":
             return read_module(self.owner.get_submodule(str(node.target)), x, node)
         name, named = function_of(node)

@@ -4,6 +4,7 @@ import inspect
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils.weight_norm import WeightNorm
 
 
@@ -31,6 +32,15 @@ def has_hooks(module: nn.Module) -> bool:
     before = list(vars(module)["_forward_pre_hooks"].values())
     others = [vars(module)[name] for name in ("_forward_hooks", "_backward_hooks", "_backward_pre_hooks")]
     return any(others) or not all(isinstance(hook, WeightNorm) for hook in before)
+
+
+def without_sizes(model: nn.Module) -> str | None:
+    """Return the name of a lazy module that has not seen an input yet, or None."""
+    for name, module in model.named_modules():
+        held = [*vars(module)["_parameters"].values(), *vars(module)["_buffers"].values()]
+        if any(map(is_lazy, held)):
+            return name or type(module).__name__
+    return None
 
 
 def computes_weight(module: nn.Module) -> bool:

@@ -35,7 +35,7 @@ from subpixel.rewriter.pytorch.guards import OtherBranchError
 from subpixel.rewriter.pytorch.installed import RewrittenSite
 from subpixel.rewriter.pytorch.loading import Recipe
 from subpixel.rewriter.pytorch.lower import lower
-from subpixel.rewriter.pytorch.modules import computes_weight
+from subpixel.rewriter.pytorch.modules import computes_weight, without_sizes
 from subpixel.rewriter.pytorch.operators import own_kind
 from subpixel.rewriter.pytorch.recording import as_module, autocast, export_like, record, record_program
 from subpixel.rewriter.pytorch.surgery import Replacement, fragment, install, replaced
@@ -66,6 +66,11 @@ def rewrite_pytorch(model: Any, example_inputs: Any, settings: Settings, cache: 
         )
     if model.training:
         raise ValueError("the model must be in eval mode; got one in training. Call model.eval() first.")
+    if (lazy := without_sizes(model)) is not None:
+        raise ValueError(
+            f"each weight of the model must have its size; got {lazy}, a lazy module without one. "
+            "Run the model once, then rewrite it."
+        )
     if any(switched_on for switched_on, _ in autocast()):
         raise ValueError("a model must be rewritten in a precision of its own; got autocast. Switch it off.")
     with torch.no_grad():
