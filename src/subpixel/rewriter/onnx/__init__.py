@@ -29,7 +29,7 @@ def rewrite_onnx(
     else:
         original = checked(model.clone()) if isinstance(model, ir.Model) else from_proto(model)
     example = feeds(original, example_inputs, settings.seed)
-    with np.errstate(all="ignore"):  # a stranger's weights may be infinite, or no numbers
+    with np.errstate(all="ignore"):  # a stranger's weights may be infinite or NaN
         target: Target[Any] = OnnxTarget(original, example, find_runtime(runtime), settings.seed)
         rewritten, report = decide(target, settings, cache)
     del target  # and with it the compiled models

@@ -9,17 +9,17 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 Feeds = dict[str, NDArray[Any]]
-LARGEST = 2**28  # elements of an input made up here
+LARGEST = 2**28  # elements of a random input: 1 GiB in float32
 Shapes = Mapping[str, Sequence[int]]
 
 
 def feeds(model: ir.Model, example_inputs: Any, seed: int) -> Feeds:
-    """The example inputs by name; random ones where there are none and all sizes are fixed.
+    """Return the example inputs by name; without any, make random ones if the model fixes all sizes.
 
     Args:
-        model: whose inputs they are for.
-        example_inputs: an array, a sequence of them in order, a dict of them by name, or None.
-        seed: of random inputs.
+        model: the model that will read them.
+        example_inputs: an array, a sequence of arrays in order, a dict of arrays by name, or None.
+        seed: the seed of random inputs.
 
     Raises:
         ValueError: an input is missing, is not one of the model's, or has another type or shape.
@@ -40,9 +40,9 @@ def random_feeds(model: ir.Model, shapes: Shapes, seed: int) -> Feeds:
     where they become fractions, any row where they are the index of a table. Elsewhere they are zero.
 
     Args:
-        model: whose inputs they are for.
-        shapes: by name, where the model leaves sizes open.
-        seed: of the random numbers.
+        model: the model that will read them.
+        shapes: the shapes of inputs by name, at least of those whose sizes the model leaves open.
+        seed: the seed of the random numbers.
 
     Raises:
         ValueError: a size is missing, or another one than the model's.
@@ -55,7 +55,7 @@ def random_feeds(model: ir.Model, shapes: Shapes, seed: int) -> Feeds:
 
 
 def other_feeds(model: ir.Model, example: Feeds, seed: int) -> list[Feeds]:
-    """The example's shapes full of noise; where sizes are symbolic, also half as large and twice as large."""
+    """Return noise of the example's shapes; where sizes are symbolic, also half and twice as large."""
     random, values = np.random.default_rng(seed), required_inputs(model)
     sizes = {key: n for value in values for key, n in _free_sizes(value, example[value.name or ""]).items()}
     others = [{}, {key: max(n // 2, 1) for key, n in sizes.items()}, {key: n * 2 for key, n in sizes.items()}]
@@ -66,7 +66,7 @@ def other_feeds(model: ir.Model, example: Feeds, seed: int) -> list[Feeds]:
 
 
 def required_inputs(model: ir.Model) -> list[ir.Value]:
-    """The inputs without a default."""
+    """Return the inputs that have no default."""
     return [value for value in model.graph.inputs if not value.is_initializer()]
 
 
@@ -159,20 +159,20 @@ def _rows(gather: ir.Node) -> int:
 
 
 def _noise(array: NDArray[Any], random: np.random.Generator) -> NDArray[Any]:
-    """Return fractions of the same type and shape; what is no fraction may be an index and is only mixed."""
+    """Return noise of the same type and shape; integers, which may be indices, only change places."""
     if array.dtype.kind in "fV":
         return random.standard_normal(array.shape).astype(array.dtype)
     return random.permuted(array.ravel()).reshape(array.shape)
 
 
 def _keys(value: ir.Value) -> list[Any]:
-    """Of each axis: its size, the name of a symbolic one, or a name of its own."""
+    """Return for each axis its size, or the name of its symbolic size, or a name of its own."""
     dims = [dim if isinstance(dim, int) else dim.value for dim in value.shape or ()]
     return [(value.name, axis) if dim is None else dim for axis, dim in enumerate(dims)]
 
 
 def _free_sizes(value: ir.Value, array: NDArray[Any]) -> dict[Any, int]:
-    """The spatial sizes that the model leaves open, as the example has them."""
+    """Return the spatial sizes of the example that the model leaves open."""
     pairs = list(zip(_keys(value), array.shape, strict=False))[2:]
     return {key: size for key, size in pairs if not isinstance(key, int)}
 

@@ -1,4 +1,4 @@
-"""ONNX files, those of strangers too: what one claims is checked before anything is done with it."""
+"""ONNX files, also those of strangers: every claim of a file is checked before it is used."""
 
 import logging
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ OLDEST = 11  # opset
 
 
 def load_model(path: Path) -> ir.Model:
-    """Read a file, and the files beside it that hold its tensors.
+    """Read a model from a file, and its tensors from the files beside it.
 
     Raises:
         ValueError: it is no ONNX model, is damaged, points outside its folder, or is older than opset 11.
@@ -27,7 +27,7 @@ def load_model(path: Path) -> ir.Model:
 
 
 def from_proto(proto: ModelProto, folder: Path | None = None) -> ir.Model:
-    """Read a message; without a folder it must hold all its tensors.
+    """Read a model from a protobuf message; without a folder the message must hold all tensors.
 
     Raises:
         ValueError: as `load_model`.
@@ -43,13 +43,13 @@ def from_proto(proto: ModelProto, folder: Path | None = None) -> ir.Model:
 
 
 def checked(model: ir.Model, folder: Path | None = None) -> ir.Model:
-    """The model, its nodes in order and its tensors in memory where they fit a message.
+    """Return the model with its nodes in order, and its tensors in memory if they fit a message.
 
     Raises:
         ValueError: as `load_model`.
     """
     opsets = model.opset_imports
-    opset = opsets.setdefault("", opsets.pop("ai.onnx", 0))  # two names of one
+    opset = opsets.setdefault("", opsets.pop("ai.onnx", 0))  # two names of the standard operators
     if opset < OLDEST:
         raise ValueError(
             f"the opset must be at least {OLDEST}; got {opset}. Convert it with onnx.version_converter."
@@ -67,7 +67,7 @@ def checked(model: ir.Model, folder: Path | None = None) -> ir.Model:
 
 
 def save_model(model: ir.Model, path: Path) -> None:
-    """Write a file, whole or not at all; tensors too large for a message go into one beside it, PATH.data."""
+    """Write a file, whole or not at all; tensors too large for a message go into PATH.data beside it."""
     if fits_a_message(model):
         with replacing(path) as temporary:
             temporary.write_bytes(ir.to_proto(model).SerializeToString())
@@ -123,7 +123,7 @@ def _check_sources(graph: ir.Graph) -> None:
 
 @contextmanager
 def quiet_logs() -> Iterator[None]:
-    """Without what the library logs about a model: what matters becomes an error here."""
+    """Silence what the library logs about a model; what matters becomes an error of ours."""
     logger = logging.getLogger("onnx_ir")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -172,7 +172,7 @@ def _check(tensor: Any, folder: Path | None) -> None:
 
 
 def _hold_arrays(model: ir.Model) -> None:
-    """Take initializers out of their message, which gives a new copy to everybody who reads one."""
+    """Take the tensors out of their message, which would copy a tensor each time that it is read."""
     for graph in model.graphs():
         for value in graph.initializers.values():
             tensor = value.const_value
@@ -192,7 +192,7 @@ def _dishonest(tensor: ir.TensorProtocol, reason: str) -> str:
 
 
 def _check_location(tensor: ir.ExternalTensor, folder: Path | None) -> None:
-    """Stay in the folder of the model."""
+    """Refuse data that lies outside the folder of the model."""
     if folder is None and not tensor.base_dir:
         raise ValueError(
             f"a message must hold its tensors; got {tensor.name} in a file. Pass the model's path."

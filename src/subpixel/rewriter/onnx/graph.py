@@ -1,4 +1,4 @@
-"""An ONNX graph as the search sees it."""
+"""An ONNX graph as the search for sites sees it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -25,12 +25,12 @@ RANDOM = (
 
 
 class OnnxGraph:
-    """The `Graph` of a model's main graph; what is inside If, Loop, Scan and functions is left alone.
+    """The `Graph` of a model's main graph; bodies of If, Loop and Scan and functions are left alone.
 
     Args:
-        model: as it came.
-        shapes: of what layers read, by name, in the example.
-        values: what the model computes for its layers besides pixels, in the example, by name.
+        model: the model as it came, with inferred shapes.
+        shapes: the shapes of the values that layers read in the example, by name.
+        values: other values that layers read in the example, such as sizes, by name.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class OnnxGraph:
         return producer if producer.graph is self.model.graph else None
 
     def shared(self, node: ir.Node) -> bool:
-        """See `Graph`; a graph output counts as a reader, and so does a subgraph."""
+        """See `Graph`; graph outputs and subgraphs count as readers."""
         (output, *_) = node.outputs
         return output.is_graph_output() or len({use.node for use in output.uses()}) > 1
 
@@ -69,7 +69,7 @@ class OnnxGraph:
         return node.name or node.outputs[0].name or node.op_type
 
     def data(self, node: ir.Node) -> ir.Value | None:
-        """The data input of a node, or of the row of nodes that ends in it."""
+        """Return the data input of a node, or of the row of nodes that ends in it."""
         row = self._rows.get(node)
         return data_input(node, self.constant) if row is None else row.nodes[0].inputs[0]
 
@@ -80,13 +80,13 @@ class OnnxGraph:
         ]
 
     def data_value(self, node: ir.Node) -> ir.Value:
-        """The data input of a node that has one."""
+        """Return the data input of a node that has one."""
         value = self.data(node)
         assert value is not None
         return value
 
     def example(self, value: ir.Value) -> ir.TensorProtocol:
-        """What is no pixel, in the example."""
+        """Return a value other than pixels in the example."""
         tensor = ir.convenience.get_const_tensor(value)
         if tensor is not None:
             return tensor
@@ -95,7 +95,7 @@ class OnnxGraph:
         return ir.tensor(array)
 
     def constant(self, value: ir.Value | None) -> NDArray[Any] | None:
-        """What a value is in every run, half precision widened; None if that is not known."""
+        """Return a value that is the same in every run, in float32 at least; None for any other value."""
         if value is None or value not in self._fixed:
             return None
         if (quantised := quantised_constant(value, self.constant)) is not None:
@@ -107,21 +107,24 @@ class OnnxGraph:
         return array.astype(np.float32) if array.dtype in (np.float16, ml_dtypes.bfloat16) else array
 
     def quantised(self, node: ir.Node) -> QuantisedWeights | None:
-        """The integers that are the weights of a transposed convolution."""
+        """Return the weights of a quantised transposed convolution; None for any other node."""
         return quantised_weights(node, self.constant) if node.op_type == "ConvTranspose" else None
 
     def ends(self, node: ir.Node) -> list[str]:
-        """Where fractions can be compared that a site has made: behind its rounding, if that is moved."""
+        """Name the values after a site in which fractions can be compared.
+
+        They come after its rounding where that moves, since integers change by a whole step at a tie.
+        """
         quantiser = self.quantiser(node) if self.quantised(node) else None
         readers = [node] if quantiser is None else quantiser.outputs[0].consumers()
         return [reader.outputs[0].name or "" for reader in readers if reader.op_type != "QuantizeLinear"]
 
     def reads_integers(self, node: ir.Node) -> bool:
-        """Whether constants of a node, its weights, are quantised."""
+        """Tell whether constants that a node reads, such as its weights, are quantised."""
         return any(quantised_constant(value, self.constant) is not None for value in node.inputs)
 
     def rounds_quantised_sums(self, nodes: Sequence[ir.Node]) -> bool:
-        """Whether a form would move rounding of these nodes right after a layer of quantised weights.
+        """Tell whether a form would move the rounding of these nodes to a layer of quantised weights.
 
         Runtimes compute such a layer in integers only where its output is rounded, and in float32 elsewhere.
         """
@@ -133,11 +136,11 @@ class OnnxGraph:
         return producer is not None and self.reads_integers(producer)
 
     def dequantises(self, node: ir.Node | None) -> bool:
-        """Whether this is a DequantizeLinear of pixels, all alike."""
+        """Tell whether a node is a DequantizeLinear of pixels."""
         return node is not None and node.op_type == "DequantizeLinear" and self.layers(node) != ()
 
     def quantiser(self, node: ir.Node) -> ir.Node | None:
-        """The QuantizeLinear that alone reads a node, all its pixels alike."""
+        """Return the only reader of a node if it rounds all pixels alike to integers, else None."""
         (output, *_) = node.outputs
         readers = {use.node for use in output.uses() if use.node.graph is self.model.graph}
         reader = readers.pop() if len(readers) == 1 and not output.is_graph_output() else None
@@ -147,7 +150,7 @@ class OnnxGraph:
         return reader if isinstance(layer, Pointwise) and not layer.per_channel else None
 
     def _read_row(self, last: ir.Node) -> Row | None:
-        """Return the row that ends in a node; one whose sizes are computed may do other things at others."""
+        """Return the row that ends in a node, opaque where it may do something else at other sizes."""
         row = read_row(last, self.shapes, self._parameter)
         if row is None:
             return None
@@ -160,12 +163,12 @@ class OnnxGraph:
         return row._replace(chain=(Opaque(f"it is a {what} by {names}, of sizes that are not fixed"),))
 
     def _parameter(self, value: ir.Value | None) -> NDArray[Any] | None:
-        """What a value is in the example; None if that is not known."""
+        """Return what a value is in the example; None if it was not observed."""
         fixed = self.constant(value)
         return self._values.get(value.name or "") if fixed is None and value is not None else fixed
 
     def _is_function(self, node: ir.Node) -> bool:
-        """Whether a node is a pointwise function of numbers that are not rounded."""
+        """Tell whether a node is a pointwise function of numbers that are not rounded."""
         layers = self.layers(node)
         pointwise = layers != () and all(isinstance(layer, Pointwise) for layer in layers)
         return pointwise and node.op_type != "DequantizeLinear"
@@ -181,9 +184,10 @@ class OnnxGraph:
 
 
 def fixed_values(model: ir.Model) -> set[ir.Value]:
-    """Values of the main graph that are the same in every run: constants, fixed sizes, what is made of them.
+    """Return the values of the main graph that are the same in every run.
 
-    From IR version 4 on callers may replace an initializer that is listed among the inputs; before, all were.
+    These are constants, sizes that are fixed, and all that is computed from them alone. Callers may replace
+    an initializer that is listed among the inputs; before IR version 4 all had to be listed.
     """
     initializers = model.graph.initializers.values()
     fixed = {value for value in initializers if model.ir_version < 4 or not value.is_graph_input()}

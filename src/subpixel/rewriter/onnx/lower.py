@@ -1,4 +1,4 @@
-"""Chains of layers as ONNX nodes that leave sizes to the run: symbolic dimensions stay symbolic."""
+"""Chains of layers written as ONNX nodes, which leave symbolic sizes symbolic."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -36,9 +36,9 @@ class Lowering:
     """Writes nodes; the caller puts them into a graph.
 
     Args:
-        prefix: of all names, that no other name of the model has.
-        dtype: of the pixels.
-        data: gives the data input of a node, to which a pointwise function is a stranger anywhere else.
+        prefix: what all names begin with, and no other name of the model.
+        dtype: the type of the pixels.
+        data: gives the data input of a node; a pointwise function reads the chain there.
     """
 
     def __init__(self, prefix: str, dtype: ir.DataType, data: Callable[[ir.Node], ir.Value | None]) -> None:
@@ -47,7 +47,7 @@ class Lowering:
         self.initializers: list[ir.Value] = []
 
     def chain(self, chain: Chain, x: ir.Value, shape: Shape) -> ir.Value:
-        """The output of a chain; `shape` is the input's in the example."""
+        """Write a chain and return its output; `shape` is the shape of the input in the example."""
         for layer in _joined([part for whole in chain for part in _grown_first(whole)]):
             x = self._layer(layer, x, shape)
             shape = layer.output_shape(shape)
@@ -104,7 +104,8 @@ class Lowering:
             maps = [each for value in maps for each in self._differences(value, axis, len(layer.factors))]
         weight = layer.products.reshape(count * channels, c_in, *[1] * len(layer.factors))
         bias = np.zeros((count, channels), weight.dtype)
-        bias[count // 2] = 0 if layer.bias is None else layer.bias  # every phase has the middle term once
+        # Each phase sums the middle term exactly once, so the bias belongs there.
+        bias[count // 2] = 0 if layer.bias is None else layer.bias
         products = Convolution.plain(weight, bias.ravel(), ((0, 0),) * len(layer.factors), count)
         products_of_all = self._layer(products, self.op("Concat", *maps, axis=1), shape)
         terms = [self._channels(products_of_all, index * channels, channels) for index in range(count)]
@@ -117,7 +118,7 @@ class Lowering:
 
     @_layer.register
     def _(self, layer: UnshuffledConvolution, x: ir.Value, shape: Shape) -> ir.Value:
-        """For inputs of this size alone."""
+        """Write the layer for inputs of this size alone."""
         *pad, unshuffle, convolution = layer.lower(shape[2:])
         assert isinstance(unshuffle, Unshuffle)
         assert isinstance(convolution, Convolution)
@@ -153,15 +154,15 @@ class Lowering:
         return self._add(node.op_type, inputs, node.attributes.values())
 
     def weights(self, layer: Convolution | Transposed) -> Sequence[ir.Value | NDArray[Any]]:
-        """The weight, and the bias if there is one."""
+        """Return the weight, and the bias if there is one."""
         return [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
 
     def convolved(self, maps: ir.Value) -> ir.Value:
-        """What is done with the output of a convolution: here, nothing."""
+        """Return the output of a convolution after all that belongs to it: here, nothing does."""
         return maps
 
     def op(self, op_type: str, *inputs: ir.Value | NDArray[Any] | None, **attributes: Any) -> ir.Value:
-        """Add a node; arrays become initializers, those of integers as they are."""
+        """Add a node; arrays become initializers, fractions of them in the type of the pixels."""
         values = [self._constant(value) if isinstance(value, np.ndarray) else value for value in inputs]
         return self._add(op_type, values, ir.convenience.convert_attributes(attributes))
 
@@ -182,7 +183,7 @@ class Lowering:
         return f"{self.prefix}/{what}_{len(self.nodes) + len(self.initializers)}"
 
     def _crop(self, x: ir.Value, pads: Sequence[tuple[int, int]]) -> ir.Value:
-        """What is negative in pads."""
+        """Cut away the pixels that negative pads stand for."""
         rows = [(axis, -min(low, 0), min(high, 0) or END) for axis, (low, high) in enumerate(pads, start=2)]
         rows = [row for row in rows if row[1:] != (0, END)]
         if not rows:
@@ -191,7 +192,7 @@ class Lowering:
         return self.op("Slice", x, starts, ends, axes)
 
     def _differences(self, x: ir.Value, axis: int, ndim: int) -> list[ir.Value]:
-        """The pixels along an axis, between how their neighbours differ from them."""
+        """Return x[n - 1] - x[n], x[n] and x[n + 1] - x[n] along an axis that is padded by one pixel."""
         pairs = [(0, -2), (-1, -1), (-2, 0)]
         low, pixels, high = (
             self._crop(x, [(0, 0)] * axis + [pair] + [(0, 0)] * (ndim - axis - 1)) for pair in pairs
@@ -202,7 +203,10 @@ class Lowering:
         return self.op("Slice", x, np.array([start]), np.array([start + count]), np.array([1]))
 
     def _sums(self, terms: Sequence[ir.Value], factors: Sequence[int]) -> list[ir.Value]:
-        """Each phase, the last axis fastest: the sum of its terms, the first axis slowest."""
+        """Return each phase, the last axis fastest, from terms whose first axis is slowest.
+
+        Along an axis the first phase is low + pixels, the last one pixels + high, all between them pixels.
+        """
         if not factors:
             return list(terms)
         third = len(terms) // 3
@@ -227,7 +231,7 @@ class Lowering:
     def _shuffled_shapes(
         self, x: ir.Value, split: Sequence[int], channels: int, factors: Sequence[int]
     ) -> tuple[ir.Value | NDArray[Any], ir.Value | NDArray[Any]]:
-        """What to reshape to before and after: with one axis, which may be left open, constants."""
+        """Return the shapes before and after the transposition; for one axis, -1 leaves its size open."""
         if len(factors) == 1:
             return np.array([0, *split, -1]), np.array([0, channels, -1])
         shape, zero = self.op("Shape", x), np.array([0])
@@ -239,7 +243,7 @@ class Lowering:
 
 
 def _grown_first(layer: Layer) -> Chain:
-    """Zeros on one side before the other side is cropped, or there may be no pixel in between."""
+    """Pad the side that grows before the other is cropped, which might leave no pixel in between."""
     if not isinstance(layer, Convolution) or not any(min(pair) < 0 < max(pair) for pair in layer.pads):
         return (layer,)
     both = tuple(pair if min(pair) < 0 < max(pair) else (0, 0) for pair in layer.pads)
@@ -248,7 +252,7 @@ def _grown_first(layer: Layer) -> Chain:
 
 
 def _joined(chain: Sequence[Layer]) -> Chain:
-    """With one crop for several in a row."""
+    """Return the chain with one crop in place of several in a row."""
     result: list[Layer] = []
     for layer in chain:
         last = result[-1] if result else None
@@ -261,7 +265,7 @@ def _joined(chain: Sequence[Layer]) -> Chain:
 
 
 def _convolution(phase: Phase[Any], layer: Split) -> Convolution:
-    """One phase; where no tap falls on it, a tap of zero stands for none."""
+    """Return one phase as a convolution; a phase without a tap gets one tap of zero."""
     taps = [axis.taps for axis in phase.axes]
     pads = [axis.pad if axis.taps else (0, sum(axis.pad) + axis.dilation) for axis in phase.axes]
     weight = phase.weight if all(taps) else np.zeros((*phase.weight.shape[:2], *(max(n, 1) for n in taps)))
@@ -270,7 +274,7 @@ def _convolution(phase: Phase[Any], layer: Split) -> Convolution:
 
 
 def _even(factors: Sequence[int]) -> bool:
-    """Whether ONNX has a shuffle by these."""
+    """Tell whether DepthToSpace can shuffle by these factors."""
     return len(factors) == 2 and factors[0] == factors[1]
 
 
@@ -279,5 +283,5 @@ def _grown(pads: Pads) -> Pads:
 
 
 def _flat(pads: Sequence[tuple[int, int]]) -> list[int]:
-    """ONNX's list: all starts before all ends."""
+    """Return pads as ONNX lists them: all starts before all ends."""
     return [low for low, _ in pads] + [high for _, high in pads]

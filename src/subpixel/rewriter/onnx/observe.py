@@ -1,4 +1,4 @@
-"""What a run of an ONNX model on its example shows of the graph: shapes, and values besides pixels."""
+"""A run of an ONNX model on its example, which shows shapes, and values that are not pixels."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -22,7 +22,7 @@ SEQUENCES = (
 
 
 def with_inferred_shapes(model: ir.Model) -> ir.Model:
-    """A copy that knows more of the types and sizes of its values."""
+    """Return a copy that knows more of the types and sizes of its values."""
     copy = model.clone()
     with quiet_logs():
         ShapeInferencePass(check_type=False, strict_mode=False)(copy)
@@ -30,7 +30,7 @@ def with_inferred_shapes(model: ir.Model) -> ir.Model:
 
 
 def with_outputs(model: ir.Model, names: Iterable[str]) -> ir.Model:
-    """A copy with further outputs."""
+    """Return a copy that has these values as outputs too."""
     copy = model.clone()
     values = ir.convenience.create_value_mapping(copy.graph, include_subgraphs=False)
     present = {output.name for output in copy.graph.outputs}
@@ -44,7 +44,7 @@ def observe(
     """Run the model once.
 
     Returns:
-        The shapes of what its layers read, and what it computes for them besides pixels, by name.
+        The shapes of the values that layers read, and their other inputs, such as sizes, by name.
     """
     copy = model.clone()
     sequences = _sequences(copy.graph)
@@ -59,7 +59,7 @@ def observe(
     probes = [ir.Node("", "Shape", [value]) for value in read]
     probes += [ir.Node("", "Identity", [value]) for value in others]
     for value in filter(None, sequences):
-        value.type = value.shape = None  # which inference takes for those of a tensor
+        value.type = value.shape = None  # inferred as if a sequence were a tensor
     copy.graph.extend(probes)
     if probes:  # without one the model must at least run
         copy.graph.outputs.clear()
@@ -71,12 +71,12 @@ def observe(
 
 
 def _computed(values: Iterable[ir.Value | None]) -> list[ir.Value]:
-    """Each that is no initializer, once."""
+    """Return each value once, without initializers."""
     return list(dict.fromkeys(value for value in values if value is not None and not value.is_initializer()))
 
 
 def _sequences(graph: ir.Graph) -> set[ir.Value | None]:
-    """Values that are no tensors."""
+    """Return the values that are sequences or optional, which have no shape to ask for."""
     found: set[ir.Value | None] = set()
     for node in graph:
         if node.op_type in SEQUENCES or (node.op_type == "Identity" and node.inputs[0] in found):
@@ -85,6 +85,6 @@ def _sequences(graph: ir.Graph) -> set[ir.Value | None]:
 
 
 def _dequantised(value: ir.Value) -> bool:
-    """Weights, as they are stored, say more."""
+    """Tell whether a value is made from integers, whose weights are read as they are stored."""
     producer = value.producer()
     return producer is not None and producer.op_type == "DequantizeLinear"

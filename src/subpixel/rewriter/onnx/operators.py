@@ -1,4 +1,4 @@
-"""ONNX operators as layers: what each computes of its data input, or why that cannot be said."""
+"""ONNX operators as layers: each operator's function of its data input, or the reason why it is not known."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ Constant = Callable[[ir.Value | None], NDArray[Any] | None]
 
 @dataclass(frozen=True)
 class Operation:
-    """A node with what is known of its inputs.
+    """A node and what is known of its inputs.
 
     Attributes:
-        node: of the default domain.
-        shape: of the data input in the example.
-        constant: gives the value of an input that is the same in every run, or None.
+        node: a node of the default domain.
+        shape: the shape of the data input in the example.
+        constant: gives the value of an input that is the same in every run; None for any other input.
     """
 
     node: ir.Node
@@ -43,28 +43,28 @@ class Operation:
     constant: Constant
 
     def has_input(self, index: int) -> bool:
-        """Whether an optional input is there."""
+        """Tell whether the node has an optional input."""
         return index < len(self.node.inputs) and self.node.inputs[index] is not None
 
     def input(self, index: int) -> NDArray[Any] | None:
-        """The value of a constant input, or None."""
+        """Return the value of a constant input, or None."""
         return self.constant(self.node.inputs[index]) if self.has_input(index) else None
 
     def text(self, name: str, default: str) -> str:
-        """An attribute."""
+        """Return an attribute that is a text."""
         return self.node.attributes.get_string(name, default)
 
     def integer(self, name: str, default: int) -> int:
-        """An attribute."""
+        """Return an attribute that is an integer."""
         return self.node.attributes.get_int(name, default)
 
     def integers(self, name: str, default: Sequence[int]) -> tuple[int, ...]:
-        """An attribute."""
+        """Return an attribute that is a list of integers."""
         return tuple(self.node.attributes.get_ints(name, default))
 
 
 def data_input(node: ir.Node, constant: Constant) -> ir.Value | None:
-    """The input that a chain goes through: the first; of a sum or a product the one that is not constant."""
+    """Return the input that a chain goes through: the first, or the operand that is not constant."""
     if not node.inputs:
         return None
     if node.op_type in BINARY and constant(node.inputs[0]) is not None:
@@ -86,7 +86,7 @@ def _conv(operation: Operation) -> Chain:
 
 
 def _conv_pads(operation: Operation, strides: Sequence[int], extents: Sequence[int]) -> Pads | None:
-    """The zeros around the input; None where they change with its size."""
+    """Return the zeros around the input; None where their number depends on the size of the input."""
     mode = operation.text("auto_pad", "NOTSET")
     if mode == "NOTSET":
         return pairs(operation.integers("pads", [0] * (2 * len(extents))))
@@ -98,7 +98,7 @@ def _conv_pads(operation: Operation, strides: Sequence[int], extents: Sequence[i
 
 
 def _halved(totals: Sequence[int], mode: str) -> Pads:
-    """Pads shared out to both sides: the odd one goes to the end, or with SAME_LOWER to the start."""
+    """Share out pads to both sides: an odd one goes to the end, or with SAME_LOWER to the start."""
     low_first = mode == "SAME_LOWER"
     lows = [(total + low_first) // 2 for total in totals]
     return tuple((low, total - low) for low, total in zip(lows, totals, strict=True))
@@ -130,7 +130,7 @@ def _conv_transpose(operation: Operation) -> Chain:
 def _transposed_pads(
     operation: Operation, strides: Sequence[int], extents: Sequence[int], more: Sequence[int]
 ) -> Pads | str:
-    """What is cropped from the output, or why runtimes do not agree on it."""
+    """Return what is cropped from the output, or the reason why runtimes do not agree on it."""
     mode = operation.text("auto_pad", "NOTSET")
     if "output_shape" in operation.node.attributes:
         return _pads_to_reach(operation, strides, extents, more)
@@ -139,7 +139,9 @@ def _transposed_pads(
         return pads if min(map(min, pads)) >= 0 else f"its padding {pads} is negative"
     if mode == "VALID":
         return ((0, 0),) * len(extents)
-    if list(extents) != list(strides) or any(more):  # some pad nothing
+    # SAME asks for sizes of n * stride. With a kernel as long as the stride they come without any pad; with
+    # other kernels some runtimes pad and some do not.
+    if list(extents) != list(strides) or any(more):
         return f"runtimes disagree on auto_pad={mode} with this kernel and output_padding"
     return ((0, 0),) * len(extents)
 
@@ -184,7 +186,7 @@ def _gives_the_same(operation: Operation) -> bool:
 
 
 def _no_factors(scales: Sequence[Fraction]) -> str | None:
-    """Why they are none of an up-sampler in the rules' sense."""
+    """Return why no rule fits these factors, or None."""
     if any(scale != 1 for scale in scales[:2]):
         return "it resizes batch or channels"
     if min(scales) < 1 or any(scale.denominator > 1 for scale in scales):
@@ -193,7 +195,7 @@ def _no_factors(scales: Sequence[Fraction]) -> str | None:
 
 
 def _scales(operation: Operation) -> list[Fraction] | None:
-    """By axis; where sizes are given instead, only if those of the input are fixed too."""
+    """Return the factor of each axis; None where it follows from a size that is known only at run time."""
     rank = len(operation.shape)
     axes, scales = operation.integers("axes", range(rank)), operation.input(2)
     factors = _ratios(operation, axes) if scales is None or scales.size == 0 else scales.tolist()
@@ -214,7 +216,7 @@ def _ratios(operation: Operation, axes: Sequence[int]) -> list[Fraction] | None:
 
 
 def _irregular(operation: Operation, factors: Sequence[int]) -> str | None:
-    """Why a resize is none of those that have the same kernels at every LR pixel."""
+    """Return why the kernels of a resize differ from LR pixel to LR pixel, or None."""
     mode = operation.text("mode", "nearest")
     where = operation.text("coordinate_transformation_mode", "half_pixel")
     if mode == "nearest":
@@ -242,7 +244,10 @@ _ROUNDINGS: dict[str, Callable[[Fraction], int]] = {
 
 
 def repeats(where: str, nearest: str, factor: int) -> bool:
-    """Whether a nearest resize repeats each pixel `factor` times: HR pixel i shows LR pixel i // factor.
+    """Tell whether a nearest resize repeats each pixel: whether HR pixel i shows LR pixel i // factor.
+
+    HR pixel i lies at (i + 1/2) / factor - 1/2 with half-pixel centres, and at i / factor without. Both the
+    position and its rounding repeat after `factor` pixels, so two periods are looked at.
 
     Example:
         >>> repeats("asymmetric", "floor", 3), repeats("asymmetric", "round_prefer_floor", 3)
@@ -294,9 +299,9 @@ def _dropout(operation: Operation) -> Chain:
 
 
 def _quantiser(operation: Operation) -> Chain:
-    """To integers or back, by constants."""
+    """Read QuantizeLinear and DequantizeLinear by constants."""
     scale, node = operation.input(1), operation.node
-    shifted = operation.has_input(2) and operation.input(2) is None  # by what is not known
+    shifted = operation.has_input(2) and operation.input(2) is None  # by an unknown zero point
     if scale is None or shifted or operation.integer("block_size", 0):
         return ()
     if scale.size > 1 and operation.integer("axis", 1) % len(operation.shape) != 1:
@@ -317,7 +322,7 @@ def _unary(operation: Operation) -> Chain:
 
 
 def _binary(operation: Operation) -> Chain:
-    """With numbers, or with a number for each channel; not with itself."""
+    """Read an operation of pixels and constants: one number, or one number for each channel."""
     data = data_input(operation.node, operation.constant)
     others = [value for value in operation.node.inputs if value is not data]
     arrays = [operation.constant(value) for value in others if value is not None]
@@ -328,7 +333,7 @@ def _binary(operation: Operation) -> Chain:
 
 
 def _scope(array: NDArray[Any], shape: Shape) -> str | None:
-    """Whether what is broadcast to a shape is one number, or one a channel, or neither."""
+    """Tell whether an array, broadcast to a shape, is a number, or a number for each channel, or neither."""
     padded = (1,) * (len(shape) - array.ndim) + array.shape
     if array.size == 1 and len(padded) == len(shape):
         return "number"
@@ -345,7 +350,7 @@ def _static(value: ir.Value | None) -> Shape | None:
 
 
 def pairs(flat: Sequence[int]) -> Pads:
-    """ONNX's list of pads, all starts before all ends, by axis."""
+    """Return pads by axis from ONNX's list, in which all starts come before all ends."""
     half = len(flat) // 2
     return tuple(zip(map(int, flat[:half]), map(int, flat[half:]), strict=True))
 

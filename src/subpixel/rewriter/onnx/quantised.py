@@ -32,10 +32,10 @@ class QuantisedConstant:
     """A constant that DequantizeLinear reads.
 
     Attributes:
-        values: int8 or uint8, or int32 for a bias.
-        scale: a number, or one for each index of an axis.
-        zero_point: as `scale`, of the type of the values.
-        axis: the one that the scales are along.
+        values: the integers: int8 or uint8, or int32 for a bias.
+        scale: a number, or a number for each index of an axis.
+        zero_point: an integer of the type of the values, or as many as there are scales.
+        axis: the axis along which the scales lie.
     """
 
     values: NDArray[Any]
@@ -44,7 +44,7 @@ class QuantisedConstant:
     axis: int
 
     def along(self, parameter: NDArray[Any]) -> NDArray[Any]:
-        """A scale or zero point, so that it broadcasts to the values."""
+        """Return a scale or zero point in a shape that broadcasts to the values."""
         shape = [1] * self.values.ndim
         if parameter.size > 1:
             shape[self.axis] = -1
@@ -52,12 +52,12 @@ class QuantisedConstant:
 
     @property
     def centred(self) -> NDArray[np.int32]:
-        """The values less their zero points."""
+        """Return the values less their zero points."""
         return self.values.astype(np.int32) - self.along(self.zero_point).astype(np.int32)
 
     @property
     def floats(self) -> NDArray[Any]:
-        """What they stand for."""
+        """Return the numbers that the integers stand for."""
         floats: NDArray[np.float32] = (self.centred * self.along(self.scale)).astype(np.float32)
         return floats
 
@@ -67,9 +67,9 @@ class QuantisedWeights:
     """The weight and the bias of a transposed convolution.
 
     Attributes:
-        weight: integers in its layout.
+        weight: integers in the layout of the layer.
         bias: integers, or fractions, or None.
-        groups: whose output channels share the scales.
+        groups: the groups of the layer, each of which has the same scales.
     """
 
     weight: QuantisedConstant
@@ -77,12 +77,12 @@ class QuantisedWeights:
     groups: int
 
     def of_channels(self, parameter: NDArray[Any], channels: NDArray[Any]) -> NDArray[Any]:
-        """A scale or zero point for these output channels; a single one stays so."""
+        """Return the scales or zero points of these output channels; a single one is that of all."""
         return parameter if parameter.size == 1 else np.tile(parameter, self.groups)[channels]
 
 
 def quantised_constant(value: ir.Value | None, constant: Constant) -> QuantisedConstant | None:
-    """What a DequantizeLinear of constants reads, or None."""
+    """Return the constant that a DequantizeLinear reads to give this value, or None."""
     node = None if value is None else value.producer()
     if node is None or node.op_type != "DequantizeLinear" or node.domain:
         return None
@@ -95,7 +95,7 @@ def quantised_constant(value: ir.Value | None, constant: Constant) -> QuantisedC
 
 
 def quantised_weights(node: ir.Node, constant: Constant) -> QuantisedWeights | None:
-    """Those of a transposed convolution whose scales are one, or one for each output channel; else None."""
+    """Return the weights of a transposed convolution that has one scale, or one for each output channel."""
     weight = quantised_constant(node.inputs[1], constant)
     if weight is None or weight.values.dtype not in BYTES or (weight.scale.size > 1 and weight.axis != 1):
         return None
@@ -135,7 +135,10 @@ def _as_uint8(values: NDArray[Any], zero_point: NDArray[Any]) -> tuple[NDArray[A
 
 
 def centred(chain: Chain, weights: QuantisedWeights) -> Chain:
-    """A transposed convolution of integers, 0 for nothing; its biases are the numbers of its channels."""
+    """Return the transposed convolution of the integers, whose zero is 0.
+
+    Its biases are the numbers of its channels: a form moves them, and so tells which scale goes where.
+    """
     layer, *crop = chain
     assert isinstance(layer, Transposed)
     channels = np.arange(layer.weight.shape[1] * layer.groups)
@@ -147,9 +150,9 @@ class QuantisedLowering(Lowering):
 
     Args:
         lowering: the arguments of a `Lowering`.
-        weights: of the layer.
-        quantiser: the node that alone reads the site; its rounding moves in front of the shuffle too, so that
-            runtimes find quantised inputs and outputs around the convolution.
+        weights: the quantised weights of the layer.
+        quantiser: the only reader of the site; its rounding is repeated before the shuffle, so that runtimes
+            find quantised inputs and outputs around the convolution.
     """
 
     def __init__(self, *lowering: Any, weights: QuantisedWeights, quantiser: ir.Node | None) -> None:
@@ -157,7 +160,7 @@ class QuantisedLowering(Lowering):
         self._quantised, self._quantiser = weights, quantiser
 
     def weights(self, layer: Convolution | Transposed) -> Sequence[ir.Value | NDArray[Any]]:
-        """See `Lowering`; the layer is of a form of `centred`."""
+        """See `Lowering`; the layer comes from a form of the `centred` chain."""
         quantised, channels = self._quantised, np.asarray(layer.bias)
         old = quantised.weight
         parameters = old.scale, old.zero_point

@@ -1,4 +1,4 @@
-"""What runs ONNX models here: ONNX Runtime and OpenVINO, on the CPU, in the precision that the model has."""
+"""The runtimes of ONNX models: ONNX Runtime and OpenVINO, on the CPU, in the precision of the model."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -27,8 +27,8 @@ class Runtime(NamedTuple):
     """A runtime.
 
     Attributes:
-        name: what it is, with its version and processor.
-        compile: makes a model that is given as bytes, or as the path of a file, ready to run.
+        name: the runtime with its version and processor.
+        compile: makes a model ready to run, given as bytes or as the path of a file.
     """
 
     name: str
@@ -36,11 +36,11 @@ class Runtime(NamedTuple):
 
 
 def find_runtime(name: str) -> Runtime:
-    """A runtime by name.
+    """Return a runtime by name.
 
     Raises:
-        ValueError: there is none of that name.
-        ModuleNotFoundError: it is not installed.
+        ValueError: there is no runtime of that name.
+        ModuleNotFoundError: the runtime is not installed.
     """
     if name not in RUNTIMES:
         raise ValueError(f"runtime must be one of {tuple(RUNTIMES)}; got {name!r}.")
@@ -49,10 +49,10 @@ def find_runtime(name: str) -> Runtime:
 
 
 def session(runtime: Runtime, model: ir.Model) -> Session:
-    """A model ready to run.
+    """Make a model ready to run.
 
     Raises:
-        ValueError: the runtime refuses it, now or when it runs.
+        ValueError: the runtime refuses the model, now or when it runs.
     """
     with _explaining(runtime), TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         if size_of_tensors(model) < IN_MEMORY:
@@ -110,7 +110,7 @@ def _openvino() -> Runtime:
 
 
 def _array(output: NDArray[Any], kind: str) -> NDArray[Any]:
-    """A copy; OpenVINO calls the bits of bfloat16 float16."""
+    """Return a copy of an output, since the next run overwrites it; OpenVINO gives bfloat16 as float16."""
     return np.array(output).view(ml_dtypes.bfloat16 if kind == "bf16" else output.dtype)
 
 
