@@ -1,4 +1,4 @@
-"""What does it look like? Details of a photo: LR, bicubic, ours, the truth, side by side.
+"""What does it look like? Details of a photo: input, bicubic interpolation, ours and the truth, side by side.
 
 Example: python benchmarks/picture.py PHOTO docs/comparison.png --network espcn-x3 --box 180,120 --box 40,300
 """
@@ -14,13 +14,13 @@ from subpixel.degradation import crop_to_multiple, degrade
 from subpixel.evaluation.protocol import enlarge_bicubic
 from subpixel.images import read_array
 
-DETAIL, ZOOM, GAP, TITLE = 96, 3, 8, 30
+DETAIL, ZOOM, GAP, TITLE = 96, 3, 8, 30  # side of a detail, its enlargement on the page, spaces; in pixels
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("photo", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("photo", type=Path, help="the truth; it is reduced before it is enlarged")
+    parser.add_argument("out", type=Path, help="the picture to write")
     parser.add_argument("--network", default="espcn-x3")
     parser.add_argument("--box", action="append", required=True, help="LEFT,TOP of a detail")
     options = parser.parse_args()

@@ -1,5 +1,6 @@
-"""The networks that ship: their names, and which of them is the default."""
+"""The networks that ship: their names, which of them is the default, and their cards."""
 
+import runpy
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +8,12 @@ import numpy as np
 import pytest
 
 from subpixel import network
+from subpixel.evaluation.protocol import Row, Score
 from subpixel.network import bicubic, default_names, load, shipped
 from subpixel.upscale import Upscaler
+
+WEIGHTS = Path(network.__file__).parent / "weights"
+TOOL = runpy.run_path(str(Path(__file__).parent.parent / "tools" / "record_quality.py"))
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -35,3 +40,31 @@ def test_the_default_is_told_by_metadata(tmp_path: Path, monkeypatch: pytest.Mon
     plane = np.full((4, 4), 0.5, np.float32)
     np.testing.assert_allclose(Upscaler().plane(plane), 0.75, rtol=0, atol=1e-6)
     np.testing.assert_allclose(Upscaler("espcn-x2").plane(plane), 0.5, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_card_is_what_its_network_says(name: str) -> None:
+    """Except its description and its figures; if this fails: python tools/record_quality.py DIR..."""
+    text = (WEIGHTS / f"{name}.md").read_text()
+    table = "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    assert TOOL["card"](load(name), TOOL["description"](text), table) == text
+    recorded = [float(cell.split(" / ")[0]) for cell in table.splitlines()[2].split("|")[2:-1]]
+    assert [*load(name).metadata["psnr"].values()] == recorded
+
+
+def test_recording_changes_figures_alone(tmp_path: Path) -> None:
+    """The tensors stay, bit for bit, and so do the description and the rest of the metadata."""
+    before = load("espcn-x3")
+    before.save(tmp_path / "espcn-x3.safetensors")
+    (tmp_path / "espcn-x3.md").write_text((WEIGHTS / "espcn-x3.md").read_text())
+    rows = {"Mine": Row("mean", Score(31.256, 0.87654), Score(29.1, 0.8))}
+    TOOL["record"](before, rows, tmp_path)
+    after = load(tmp_path / "espcn-x3.safetensors")
+    assert after.metadata == {**before.metadata, "psnr": {"Mine": 31.26}}
+    for old, new in zip(before.convolutions, after.convolutions, strict=True):
+        np.testing.assert_array_equal(old.weight.view(np.uint32), new.weight.view(np.uint32))
+        np.testing.assert_array_equal(old.bias.view(np.uint32), new.bias.view(np.uint32))
+    card = (tmp_path / "espcn-x3.md").read_text()
+    assert "| espcn-x3 | 31.26 / 0.8765 |\n| bicubic | 29.10 / 0.8000 |" in card
+    assert "ESPCN (Shi et al. 2016, arXiv:1609.05158) for an upscale factor of 3" in card
+    assert "Set5 |" not in card
