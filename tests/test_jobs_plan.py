@@ -135,3 +135,39 @@ def test_a_folder_that_cannot_be_read_is_a_problem(make: Make, monkeypatch: pyte
 
     monkeypatch.setattr(os, "scandir", denied)
     assert planned("d") == {"d": "Permission denied"}
+
+
+def test_links_in_circles_and_folders_that_cannot_be_read_are_named_and_the_rest_is_done(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make("d/a.png", "d/locked/b.png", "d/sub/c.png")
+    Path("d/circle.png").symlink_to("circle.png")
+    Path("d/sub/up").symlink_to("..")
+    scandir = os.scandir
+
+    def denied(path: str) -> object:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    assert planned("d", recursive=True) == {
+        "d/a.png": "d-x2/a.png",
+        "d/circle.png": "d-x2/circle.png",
+        "d/sub/c.png": "d-x2/sub/c.png",
+        "d/locked": "Permission denied",
+    }
+    assert planned("d/circle.png") == {"d/circle.png": "d/circle-x2.png"}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "name"), [("bmp", "BMP"), ("heic", "HEIC"), ("DNG", "RAW"), ("svg", "SVG")]
+)
+def test_an_output_that_cannot_be_written_is_no_folder(make: Make, suffix: str, name: str) -> None:
+    make("a.png", f"folder.{suffix}/x")
+    with pytest.raises(
+        ValueError, match=rf"must end in one of .*; got '\.{suffix}': {name} is not supported"
+    ):
+        planned("a.png", f"out.{suffix}")
+    assert planned("a.png", f"folder.{suffix}") == {"a.png": f"folder.{suffix}/a.png"}
+    assert planned("a.png", "photos.2024") == {"a.png": "photos.2024/a.png"}

@@ -4,18 +4,18 @@ Files are streamed: neither input nor output is ever whole in memory.
 """
 
 from subpixel.images.folders import image_files
-from subpixel.images.formats import SUFFIXES, Format, by_suffix
+from subpixel.images.formats import Format, by_suffix, is_image_name
 from subpixel.images.reader import Picture, read, read_array
 from subpixel.images.writer import Written, dtype_for, write
 
 __all__ = [
-    "SUFFIXES",
     "Format",
     "Picture",
     "Written",
     "by_suffix",
     "dtype_for",
     "image_files",
+    "is_image_name",
     "read",
     "read_array",
     "write",

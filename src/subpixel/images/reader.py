@@ -1,5 +1,6 @@
 """Image files opened: what a file is, how large, and its pixels as they are taken."""
 
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from subpixel.images import formats, libvips
+from subpixel.images import formats, libvips, tags
 from subpixel.images.formats import Format
 from subpixel.images.limits import MAX_PIXELS, check_size
 from subpixel.raster import Colour, Layout, Raster, Strip
@@ -73,7 +74,11 @@ def read(path: Path) -> Picture:
         OSError: the file cannot be read.
         ValueError: it is not an image of a kind that can be kept whole; the message says why.
     """
+    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():  # a pipe would wait for ever
+        raise ValueError("an image must be a file; got a pipe, a socket or a device.")
     file_format = formats.by_content(path)
+    if file_format == formats.TIFF and tags.is_raw(path):  # libvips would give its thumbnail
+        raise formats.unsupported(formats.RAW)
     _refuse_animation(path, file_format)
     with libvips.explained(ValueError, "not an image that can be read"):
         image = libvips.load(path, file_format, access="sequential")

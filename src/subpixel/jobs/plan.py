@@ -1,12 +1,13 @@
 """Which images a command means, and where each goes: no input is overwritten, no output is lost."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os.path import normcase
 from pathlib import Path
 
-from subpixel.images import SUFFIXES, image_files
+from subpixel.images import by_suffix, image_files, is_image_name
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,14 @@ class Naming:
     suffix: str | None = None
 
     def beside(self, path: Path) -> Path:
-        """The name beside a file or a folder, even one written as "." or ".."."""
+        """Return the name beside a file or a folder, even one written as "." or ".."."""
         if path.is_dir():
             path = path if path.name not in ("", "..") else path.resolve()
             return path.with_name(path.name + self.label)
         return path.with_name(path.stem + self.label + (self.suffix or path.suffix))
 
     def within(self, folder: Path, path: Path) -> Path:
-        """The name in an output folder of a file at this path in the input folder."""
+        """Return the name in an output folder of a file at this path in the input folder."""
         return folder / path.with_suffix(self.suffix or path.suffix)
 
 
@@ -56,7 +57,7 @@ def plan(
     recursive: bool = False,
     overwrite: bool = False,
 ) -> list[Job]:
-    """Say what is to be done for files and folders of images.
+    """Return what is to be done for files and folders of images.
 
     A file's output goes beside it, a folder's outputs into a folder beside it. Instead, `out` is the output
     of a single file, or a folder for all outputs. In folders files keep their names and places in the tree.
@@ -69,23 +70,24 @@ def plan(
         overwrite: whether outputs that exist will be overwritten.
 
     Raises:
-        ValueError: `out` is a file and there are several inputs.
+        ValueError: `out` is a file and there are several inputs, or no image can be written to it.
 
     Example:
         >>> [job.destination.as_posix() for job in plan([Path("a/b.png")], None, Naming("-x2", ".jpg"))]
         ['a/b-x2.jpg']
     """
-    if out is not None and out.suffix.lower() in SUFFIXES and not out.is_dir():
+    if out is not None and is_image_name(out) and not out.is_dir():
+        by_suffix(out.suffix)  # what cannot be written is an error here, and not a folder of that name
         if len(inputs) > 1 or inputs[0].is_dir():
             raise ValueError(f"the output of several images must be a folder; got {out}.")
         jobs = [Job(inputs[0], out)]
     else:
         jobs = [job for path in inputs for job in _jobs(path, out, naming, recursive, len(inputs) > 1)]
-    return _spare_inputs(_tell_apart(_once_each(jobs)), overwrite)
+    return _spare_inputs(_disambiguate(_once_each(jobs)), overwrite)
 
 
 def _jobs(path: Path, out: Path | None, naming: Naming, recursive: bool, several: bool) -> list[Job]:
-    """The jobs of one input of one or several."""
+    """Return the jobs of one input; `several` says whether there are others."""
     if not path.is_dir():
         return [Job(path, naming.beside(path) if out is None else naming.within(out, Path(path.name)))]
     if out is None:
@@ -96,45 +98,50 @@ def _jobs(path: Path, out: Path | None, naming: Naming, recursive: bool, several
 
 
 def _folder_jobs(source: Path, out: Path, naming: Naming, recursive: bool) -> list[Job]:
-    try:
-        files = image_files(source, recursive=recursive)
-    except OSError as error:
-        return [Job(source, out, error.strerror)]
-    if out.resolve() != source.resolve():  # what an earlier run has written into a folder within is no input
-        files = [file for file in files if out.resolve() not in file.resolve().parents]
-    if not files:
+    unreadable: list[OSError] = []
+    files = image_files(source, recursive=recursive, unreadable=unreadable.append)
+    problems = [Job(Path(error.filename), out, error.strerror) for error in unreadable]
+    if _real(out) != _real(source):  # what an earlier run has written into a folder within is not an input
+        files = [file for file in files if _real(out) not in _real(file).parents]
+    if not files and not problems:
         hint = "" if recursive else "; --recursive searches the folders in it"
         return [Job(source, out, f"holds no images{hint}")]
-    return [_stay_within(out, Job(file, naming.within(out, file.relative_to(source)))) for file in files]
+    jobs = [_stay_within(out, Job(file, naming.within(out, file.relative_to(source)))) for file in files]
+    return jobs + problems
+
+
+def _real(path: Path) -> Path:
+    """Return a path without links; `Path.resolve` does the same but raises where links go in circles."""
+    return Path(os.path.realpath(path))
 
 
 def _stay_within(folder: Path, job: Job) -> Job:
     """Refuse what a symbolic link would lead out of the output folder."""
-    if job.destination.parent.resolve().is_relative_to(folder.resolve()):
+    if _real(job.destination.parent).is_relative_to(_real(folder)):
         return job
     return replace(job, problem=f"{job.destination.parent} leads out of {folder}")
 
 
 def _once_each(jobs: list[Job]) -> list[Job]:
-    """The jobs without those that another spelling of their paths repeats."""
+    """Return the jobs without those that another spelling of their paths repeats."""
     first: dict[tuple[Path, Path], Job] = {}
     for job in jobs:
-        first.setdefault((job.source.resolve(), job.destination.resolve()), job)
+        first.setdefault((_real(job.source), _real(job.destination)), job)
     return list(first.values())
 
 
-def _tell_apart(jobs: list[Job]) -> list[Job]:
-    """Keep the inputs' suffixes in names that would else be the same; refuse what is the same even then."""
-    told = [_with_full_name(job) if same else job for job, same in zip(jobs, _clashes(jobs), strict=True)]
+def _disambiguate(jobs: list[Job]) -> list[Job]:
+    """Keep the inputs' suffixes in names that are the same without them; else refuse those names."""
+    renamed = [_with_full_name(job) if same else job for job, same in zip(jobs, _clashes(jobs), strict=True)]
     return [
         replace(job, problem=f"another input goes to {job.destination} too") if same else job
-        for job, same in zip(told, _clashes(told), strict=True)
+        for job, same in zip(renamed, _clashes(renamed), strict=True)
     ]
 
 
 def _clashes(jobs: list[Job]) -> list[bool]:
-    """Which jobs, of those that can be done, go where another goes too."""
-    names = [normcase(job.destination.resolve()) for job in jobs]
+    """Return for each job whether another goes to the same place, of those that can be done."""
+    names = [normcase(_real(job.destination)) for job in jobs]
     counts = Counter(name for name, job in zip(names, jobs, strict=True) if job.problem is None)
     return [job.problem is None and counts[name] > 1 for name, job in zip(names, jobs, strict=True)]
 
@@ -147,11 +154,14 @@ def _with_full_name(job: Job) -> Job:
 
 
 def _spare_inputs(jobs: list[Job], overwrite: bool) -> list[Job]:
-    """Refuse to write over inputs; without `overwrite`, another's input exists and so would be skipped."""
-    inputs = {job.source.resolve() for job in jobs}
+    """Refuse to write over inputs: over a job's own, and with `overwrite` over those of other jobs too.
+
+    Without `overwrite`, another job's input exists as an output, and so is skipped.
+    """
+    inputs = {_real(job.source) for job in jobs}
     return [
         replace(job, problem=f"{job.destination} is an input")
-        if job.destination.resolve() in (inputs if overwrite else {job.source.resolve()})
+        if _real(job.destination) in (inputs if overwrite else {_real(job.source)})
         else job
         for job in jobs
     ]
