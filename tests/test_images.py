@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -480,20 +481,21 @@ SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def noisy(name: str, save: Save) -> Path:
+def noisy(name: str, save: Save, side: int = 200) -> Path:
     """A file large enough to cut anywhere."""
-    pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     return save(pixels, name, **SAVE_OPTIONS[name])
 
 
-def check_refused(source: Path, message: str, capfd: pytest.CaptureFixture[str]) -> None:
+def check_refused(source: Path, message: str, capfd: pytest.CaptureFixture[str] | None) -> None:
     """A clear error, nothing written, and not a word from the libraries."""
     out = source.with_name("out.png")
     with pytest.raises(ValueError, match=message) as error:
         UPSCALER.file(source, out)
     assert "\n" not in str(error.value)
-    assert [file.name for file in source.parent.iterdir()] == [source.name]
-    assert capfd.readouterr() == ("", "")
+    assert not out.exists()
+    assert not list(source.parent.glob(".*"))
+    assert capfd is None or capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("name", SAVE_OPTIONS)
@@ -505,6 +507,63 @@ def test_a_truncated_file_is_refused(
     whole = source.read_bytes()
     source.write_bytes(whole[: int(len(whole) * kept)])
     check_refused(source, "broken or incomplete|not an image that can be read", capfd)
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.tif", "a.webp"])
+@pytest.mark.parametrize("kept", [0.3, 0.5, 0.8])
+def test_a_file_cut_between_its_frames_is_refused(
+    save: Save, name: str, kept: float, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of which libvips gives what comes before the cut in silence."""
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 60, 50, 3), np.uint8)
+    first, *others = map(PIL.Image.fromarray, pixels)
+    source = save(first, name, save_all=True, append_images=others, **SAVE_OPTIONS[name])
+    whole = source.read_bytes()
+    source.write_bytes(whole[: int(len(whole) * kept)])
+    check_refused(source, "broken or incomplete", capfd)
+
+
+def test_a_gif_without_its_last_byte_is_whole(save: Save) -> None:
+    """Many writers forget the trailer."""
+    first, *others = frames()
+    source = save(first, "a.gif", save_all=True, append_images=others)
+    data = source.read_bytes()
+    assert data.endswith(b"\0;")
+    source.write_bytes(data[:-1])
+    with PIL.Image.open(enlarge(source)[0]) as image:
+        assert image.n_frames == 3
+
+
+REFUSALS = (
+    r"(not an image that can be read: )?the (PNG|JPEG|WebP|TIFF|AVIF|GIF) file is broken or incomplete"
+    r"(: it ends too early|: all pages must be alike, and page \d+ differs from page \d+)?\."
+    r"|not an image that can be read: it must be PNG, JPEG, WebP, TIFF, AVIF, GIF; it starts with .*"
+    r"|an image must (be|have) .*|a TIFF of .* is not supported: .*|[\w ]+ is not supported: .*"
+    r"|an animation must be .*"
+)
+
+
+@pytest.mark.parametrize("name", SAVE_OPTIONS)
+def test_a_damaged_file_is_enlarged_or_refused_in_plain_words(
+    save: Save, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither libvips nor what it is made of says a word, in the error or on the terminal."""
+    whole = noisy(name, save, side=24)
+    data = whole.read_bytes()
+    random = np.random.default_rng(0)
+    refusals = []
+    for _ in range(60):
+        broken = bytearray(data)
+        for at in random.integers(0, min(len(data), 400), 3):
+            broken[at] = random.integers(0, 256)
+        whole.write_bytes(broken)
+        try:
+            enlarge(whole, ".png")
+        except ValueError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 2
+    assert [refusal for refusal in refusals if not re.fullmatch(REFUSALS, refusal)] == []
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("name", SAVE_OPTIONS)
@@ -624,8 +683,11 @@ def test_a_tiff_that_would_lose_something_is_refused(
 ) -> None:
     path = tmp_path / "a.tif"
     for pixels, options, message in (
-        (np.zeros((9, 9), np.float32), {}, "got 1 bands of float"),
-        (np.zeros((9, 9), np.int16), {}, "got 1 bands of short"),
+        (np.zeros((9, 9), np.float32), {}, "a TIFF of floating-point numbers is not supported"),
+        (np.zeros((9, 9), np.float64), {}, "a TIFF of floating-point numbers is not supported"),
+        (np.zeros((9, 9), np.complex64), {}, "a TIFF of complex numbers is not supported"),
+        (np.zeros((9, 9, 3), np.uint8), {"photometric": "cielab"}, "a TIFF of CIELAB colours is not"),
+        (np.zeros((9, 9), np.int16), {}, "got 1 bands of signed 16 bits"),
         (
             np.zeros((9, 9, 7), np.uint8),
             {"photometric": "minisblack", "planarconfig": "contig"},
@@ -753,6 +815,18 @@ def test_any_name_will_do(save: Save, name: str) -> None:
     np.testing.assert_array_equal(pixels_of(written.path), UPSCALER.image(photo()))
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".avif", ".gif"])
+def test_a_name_that_is_not_utf_8_will_do(save: Save, tmp_path: Path, suffix: str) -> None:
+    """As old archives hold them; Python gives such a byte as half of a surrogate pair."""
+    source = save(photo(), f"a{suffix}").rename(tmp_path / os.fsdecode(b"caf\xe9" + suffix.encode()))
+    out, _ = enlarge(source)
+    assert os.fsencode(out.name) == b"caf\xe9-x2" + suffix.encode()
+    with out.open("rb") as file:
+        assert pixels_of(file).shape[:2] == (60, 92)  # type: ignore[arg-type]
+    source.write_bytes(source.read_bytes()[:60])
+    check_refused(source, "broken or incomplete", None)
+
+
 def test_a_file_that_has_changed_is_read_anew(save: Save) -> None:
     for level in (10, 200):
         out, _ = enlarge(save(np.full((9, 9), level, np.uint8), "a.png"))
@@ -819,6 +893,8 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(
     source = save(photo(3, height, 400), name, **options)
     message = in_a_process(UPSCALE_IN_500_KB, source, source.with_name(f"out{source.suffix}"))
     assert len(message.splitlines()) == 1
+    assert "vips" not in message
+    assert "unable to call" not in message
     assert [file.name for file in source.parent.iterdir()] == [name]
 
 

@@ -50,7 +50,7 @@ def naming_a_full_disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno != errno.ENOSPC or error.strerror == DISK_FULL:
+        if error.errno != errno.ENOSPC or str(error.strerror).startswith(DISK_FULL):
             raise
         raise disk_full(folder) from error
 

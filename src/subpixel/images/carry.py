@@ -120,7 +120,7 @@ def _iptc(image: Any, file_format: Format, path: Path) -> tuple[bytes | None, by
     if file_format == formats.JPEG:
         return iptc.from_jpeg(libvips.field(image, "iptc-data", b""))
     if file_format == formats.TIFF:
-        return tags.iptc_records(tags.of_tiff(path)), resources
+        return tags.iptc_records(path), resources
     return libvips.field(image, "iptc-data", None), resources
 
 

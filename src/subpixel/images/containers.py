@@ -59,6 +59,16 @@ def raw_extras(path: Path, file_format: Format) -> bytes:
     return pieces
 
 
+def is_whole(path: Path, file_format: Format) -> bool:
+    """Return whether no page or frame is cut off, where libvips would give the others in silence."""
+    if file_format == formats.TIFF:
+        return tags.has_whole_chain(path)
+    if file_format != formats.GIF:
+        return True
+    with path.open("rb") as file:
+        return _gif_ends_well(file)
+
+
 def has_further_pictures(path: Path, file_format: Format) -> bool:
     """Whether a JPEG file holds others behind the first, such as a gain map (CIPA DC-007)."""
     if file_format != formats.JPEG:
@@ -112,6 +122,32 @@ def embed(path: Path, file_format: Format, extras: Extras, size: tuple[int, int]
     elif file_format == formats.TIFF and (data is not None or extras.iptc is not None):
         tags.add_to_tiff(path, data, extras.iptc)
     return True
+
+
+def _gif_ends_well(file: IO[bytes]) -> bool:
+    """Return whether a GIF ends after a block, with or without the trailer that many writers forget."""
+    head = file.read(13)
+    _skip_gif_palette(file, head[10:11])
+    while introducer := file.read(1):
+        if introducer == b"\x2c":  # a frame
+            _skip_gif_palette(file, file.read(9)[8:9])
+            file.seek(1, os.SEEK_CUR)  # the size of LZW's first codes
+        elif introducer == b"\x21":  # an extension
+            file.seek(1, os.SEEK_CUR)  # its kind
+        else:
+            return True  # the trailer, or what is no longer GIF
+        while length := file.read(1):
+            file.seek(length[0], os.SEEK_CUR)
+            if length == b"\0":
+                break
+        else:
+            return False
+    return True
+
+
+def _skip_gif_palette(file: IO[bytes], flags: bytes) -> None:
+    if flags and flags[0] & 0x80:
+        file.seek(3 * 2 ** ((flags[0] & 7) + 1), os.SEEK_CUR)
 
 
 def _png_extras(file: IO[bytes]) -> Iterator[bytes]:

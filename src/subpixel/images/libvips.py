@@ -1,6 +1,9 @@
 """What reading and writing both ask of libvips, in the words of this library."""
 
+import errno
 import logging
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,12 +29,12 @@ def load(path: Path, file_format: Format, **options: Any) -> Any:
     """Open a file with all its pages, one below the other; a thumbnail is not a page."""
     if file_format.pages or file_format == formats.AVIF:
         options["n"] = 1 if file_format == formats.TIFF and tags.has_only_previews(path) else -1
-    return getattr(pyvips.Image, _name(file_format) + "load")(str(path), fail_on="error", **options)
+    return getattr(pyvips.Image, _name(file_format) + "load")(os.fsencode(path), fail_on="error", **options)
 
 
 def save(image: Any, path: Path, file_format: Format, options: dict[str, Any]) -> None:
     """Encode an image to a file."""
-    getattr(image, _name(file_format) + "save")(str(path), **options)
+    getattr(image, _name(file_format) + "save")(os.fsencode(path), **options)
 
 
 def field(image: Any, name: str, default: Any) -> Any:
@@ -50,12 +53,35 @@ def with_fields(image: Any, original: Any, names: list[str]) -> Any:
 
 @contextmanager
 def explained(kind: type[Exception], what: str) -> Iterator[None]:
-    """Raise libvips's errors as errors of this kind, with the last line of its explanation."""
+    """Raise libvips's errors as errors of this kind that say `what`, with the reason where it is known.
+
+    libvips's own words name its functions; they stay in the error's cause, for tracebacks.
+    """
+    pyvips.vips_lib.vips_error_clear()  # or what another image left would be taken for this one's reason
     try:
         yield
+    except UnicodeDecodeError as error:  # libvips quotes a file name that is not UTF-8
+        raise kind(f"{what}.") from error
     except pyvips.Error as error:
-        lines = [line.strip() for line in f"{error.message}\n{error.detail}".splitlines()]
-        raise kind(f"{what}: {[line for line in lines if line][-1]}.") from error
+        words = f"{error.message}\n{error.detail}"
+        if "No space left on device" in words:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise kind(f"{what}{_reason(words)}.") from error
+
+
+_REASONS = {
+    r"page (\d+) differs from page (\d+)": r"all pages must be alike, and page \1 differs from page \2",
+    r"(?i)premature end|unexpected end|insufficient|not enough data|read error at": "it ends too early",
+    r"File too large": "it would be larger than files may be here",
+    r"(?i)out of memory|unable to allocate|cannot allocate": "there is not enough memory",
+}
+
+
+def _reason(words: str) -> str:
+    for pattern, reason in _REASONS.items():
+        if (match := re.search(pattern, words)) is not None:
+            return f": {match.expand(reason)}"
+    return ""
 
 
 def _name(file_format: Format) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from subpixel.images import formats, libvips, tags
+from subpixel.images import containers, formats, libvips, tags
 from subpixel.images.formats import Format
 from subpixel.images.limits import MAX_PIXELS, check_size
 from subpixel.raster import Colour, Layout, Raster, Strip
@@ -24,6 +24,22 @@ _COLOURS: dict[str, Colour] = {
     "rgb": "rgb",
     "rgb16": "rgb",
     "cmyk": "cmyk",
+}
+
+_SAMPLES = {
+    "char": "signed 8 bits",
+    "short": "signed 16 bits",
+    "uint": "32 bits",
+    "int": "signed 32 bits",
+    "float": "floating-point numbers",
+}
+_SAMPLE_FORMATS = {3: "floating-point numbers", 5: "complex numbers", 6: "complex numbers"}
+_PHOTOMETRICS = {
+    8: "CIELAB colours",
+    9: "ICC LAB colours",
+    10: "ITU LAB colours",
+    32844: "LogL",
+    32845: "LogLuv",
 }
 
 
@@ -56,11 +72,11 @@ class Picture:
         return Raster(self.width, self.height, self.layout, self.dtype, self._strips(index))
 
     def _strips(self, page: int) -> Iterator[Strip]:
-        with libvips.explained(ValueError, "broken or incomplete"):
+        with libvips.explained(ValueError, _broken(self.format)):
             region = pyvips.Region.new(self.image)
         for top in range(0, self.height, STRIP_ROWS):
             rows = min(STRIP_ROWS, self.height - top)
-            with libvips.explained(ValueError, "broken or incomplete"):
+            with libvips.explained(ValueError, _broken(self.format)):
                 pixels = region.fetch(0, page * self.height + top, self.width, rows)
             yield np.frombuffer(pixels, self.dtype).reshape(rows, self.width, self.layout.bands)
 
@@ -74,13 +90,11 @@ def read(path: Path) -> Picture:
         OSError: the file cannot be read.
         ValueError: it is not an image of a kind that can be kept whole; the message says why.
     """
-    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():  # a pipe would wait for ever
-        raise ValueError("an image must be a file; got a pipe, a socket or a device.")
-    file_format = formats.by_content(path)
-    if file_format == formats.TIFF and tags.is_raw(path):  # libvips would give its thumbnail
-        raise formats.unsupported(formats.RAW)
-    _refuse_animation(path, file_format)
-    with libvips.explained(ValueError, "not an image that can be read"):
+    file_format = _identified(path)
+    broken = f"not an image that can be read: {_broken(file_format)}"
+    if not containers.is_whole(path, file_format):
+        raise ValueError(f"{broken}: it ends too early.")
+    with libvips.explained(ValueError, broken):
         image = libvips.load(path, file_format, access="sequential")
         check_size(image.width, image.height, MAX_PIXELS)
         pages = image.height // image.get_page_height()
@@ -111,6 +125,19 @@ def read_array(path: Path) -> NDArray[np.uint8]:
     return pixels.astype(np.uint8)[..., 0 if picture.layout.colour == "grey" else slice(3)]
 
 
+def _identified(path: Path) -> Format:
+    """Return the format of a file; refuse what libvips would wait for, or would give a part of."""
+    if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():  # a pipe would wait for ever
+        raise ValueError("an image must be a file; got a pipe, a socket or a device.")
+    file_format = formats.by_content(path)
+    if file_format == formats.TIFF:
+        if tags.is_raw(path):  # libvips would give its thumbnail
+            raise formats.unsupported(formats.RAW)
+        _check_samples(path)
+    _refuse_animation(path, file_format)
+    return file_format
+
+
 def _layout(image: Any) -> Layout:
     colour = _COLOURS.get(image.interpretation)
     layouts = [] if colour is None else [Layout(colour), Layout(colour, alpha=True)]
@@ -119,8 +146,24 @@ def _layout(image: Any) -> Layout:
             return layout
     raise ValueError(
         "an image must be grey, RGB or CMYK, with or without opacity, in up to 8 or 16 bits; "
-        f"got {image.bands} bands of {image.format} as {image.interpretation}."
+        f"got {image.bands} bands of {_SAMPLES.get(image.format, image.format)} as {image.interpretation}."
     )
+
+
+def _broken(file_format: Format) -> str:
+    return f"the {file_format.name} file is broken or incomplete"
+
+
+def _check_samples(path: Path) -> None:
+    """Refuse a TIFF file whose samples or colours libvips cannot open, or would convert without a word."""
+    sample_format, photometric = (
+        tags.number_in_tiff(path, tag) for tag in (tags.SAMPLE_FORMAT, tags.PHOTOMETRIC)
+    )
+    kind = _SAMPLE_FORMATS.get(sample_format) or _PHOTOMETRICS.get(photometric)
+    if kind is not None:
+        raise ValueError(
+            f"a TIFF of {kind} is not supported: samples must be grey, RGB or CMYK, in 8 or 16 bits."
+        )
 
 
 def _refuse_animation(path: Path, file_format: Format) -> None:

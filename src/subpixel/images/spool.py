@@ -5,12 +5,19 @@ libvips would map a file of nothing but pixels into memory whole.
 References: TIFF 6.0, section 8; BigTIFF.
 """
 
+import errno
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
-from typing import IO, Any
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pyvips
 
+from subpixel.files import DISK_FULL, naming_a_full_disk
 from subpixel.images.tags import Entry, Ifd, serialised
 from subpixel.raster import Colour, Layout, Raster
 
@@ -21,26 +28,76 @@ _STRIP_OFFSETS = 0x0111
 _HEADER = b"II+\0\x08\0\0\0\x10\0\0\0\0\0\0\0"  # little-endian, 8 bytes an offset, the directory at 16
 
 
-def write(pages: Sequence[Raster], scratch: IO[bytes]) -> Iterator[float]:
-    """Write all pixels to a file, giving the fraction done after each strip."""
+class Scratch(NamedTuple):
+    """An open file without a name, which not even SIGKILL leaves behind, and a folder on its disk."""
+
+    file: IO[bytes]
+    folder: Path
+
+
+@contextmanager
+def scratch_file(folder: Path, pages: Sequence[Raster]) -> Iterator[Scratch]:
+    """Open a scratch file for all pixels of an output in this folder, where there is room for it.
+
+    Raises:
+        OSError: there is not enough room.
+    """
     first = pages[0]
-    scratch.write(head(first.width, first.height * len(pages), first.layout, first.dtype.itemsize))
+    needed = first.width * first.height * len(pages) * first.layout.bands * first.dtype.itemsize
+    place = roomier(folder, Path(tempfile.gettempdir()))
+    total, _, free = shutil.disk_usage(place)
+    if free < needed and total > 0:  # some file systems tell neither
+        reason = f"{DISK_FULL}: {needed / 1e6:.0f} MB are needed for a while, {free / 1e6:.0f} MB are free"
+        raise OSError(errno.ENOSPC, reason, str(place))
+    with tempfile.TemporaryFile(dir=place) as file:
+        yield Scratch(file, place)
+
+
+def roomier(folder: Path, temporary: Path) -> Path:
+    """Return the temporary folder where it is on another disk with more room, else the folder.
+
+    Memory that looks like a disk does not count: a scratch file is as large as the output, uncompressed.
+    """
+    if _device(folder) == _device(temporary) or _is_in_memory(temporary):
+        return folder
+    return max(folder, temporary, key=lambda place: shutil.disk_usage(place).free)
+
+
+def _device(folder: Path) -> int:
+    return folder.stat().st_dev
+
+
+def _is_in_memory(folder: Path) -> bool:
+    """Return whether a folder is on a file system in memory, as far as Linux tells."""
+    device = _device(folder)
+    number = f"{os.major(device)}:{os.minor(device)}" if hasattr(os, "major") else ""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    kinds = [line.partition(" - ")[2].split()[0] for line in mounts if line.split()[2] == number]
+    return any(kind in ("tmpfs", "ramfs") for kind in kinds)
+
+
+def write(pages: Sequence[Raster], scratch: Scratch) -> Iterator[float]:
+    """Write all pixels to a scratch file, giving the fraction done after each strip."""
+    first = pages[0]
+    scratch.file.write(head(first.width, first.height * len(pages), first.layout, first.dtype.itemsize))
     rows = sum(page.height for page in pages)
     done = 0
     for page in pages:
         for strip in page.strips:
-            scratch.write(np.ascontiguousarray(strip, strip.dtype.newbyteorder("<")).data)
+            with naming_a_full_disk(scratch.folder):
+                scratch.file.write(np.ascontiguousarray(strip, strip.dtype.newbyteorder("<")).data)
             done += len(strip)
             yield done / rows
-    scratch.flush()
+    with naming_a_full_disk(scratch.folder):
+        scratch.file.flush()
 
 
-def opened(scratch: IO[bytes], pages: Sequence[Raster]) -> Any:
-    """Return a scratch file as an image, opened by its descriptor.
-
-    The file has no name, so that not even SIGKILL leaves it behind.
-    """
-    image = pyvips.Image.tiffload(f"/dev/fd/{scratch.fileno()}", access="sequential").copy()
+def opened(scratch: Scratch, pages: Sequence[Raster]) -> Any:
+    """Return a scratch file as an image, opened by its descriptor: it has no name."""
+    image = pyvips.Image.tiffload(f"/dev/fd/{scratch.file.fileno()}", access="sequential").copy()
     if len(pages) > 1:
         image.set_type(pyvips.GValue.gint_type, "page-height", pages[0].height)
     return image

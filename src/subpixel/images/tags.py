@@ -35,7 +35,7 @@ IPTC, PHOTOSHOP, ICC_PROFILE = 0x83BB, 0x8649, 0x8773
 CARRIED_OTHERWISE = {IPTC, PHOTOSHOP, ICC_PROFILE}  # XMP is not a private tag
 FIRST_PRIVATE = 0x8000
 
-SUB_IFDS, PHOTOMETRIC, DNG_VERSION = 0x014A, 0x0106, 0xC612
+SUB_IFDS, PHOTOMETRIC, SAMPLE_FORMAT, DNG_VERSION = 0x014A, 0x0106, 0x0153, 0xC612
 SENSOR_PHOTOMETRIC = (32803, 34892)  # colour filter array, linear raw: what a sensor saw, not a picture
 
 MAX_ENTRIES = 4096  # of a directory
@@ -165,6 +165,26 @@ def is_raw(path: Path) -> bool:
             return False
 
 
+def has_whole_chain(path: Path) -> bool:
+    """Return whether all directories of a TIFF file that others point to lie within the file."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            layout, first = _header(data)
+            return all(_link(data, ifd, layout) for ifd in (first, *_following(data, first, layout)))
+        except struct.error:
+            return False
+
+
+def number_in_tiff(path: Path, tag: int) -> int:
+    """Return the first value of a tag of a TIFF file's first directory; 0 if it cannot be read there."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            layout, first = _header(data)
+            return _number(data, first, layout, tag)
+        except (struct.error, ValueError):
+            return 0
+
+
 def to_exif(tags: Ifd) -> tuple[bytes | None, list[int]]:
     """Return what a TIFF file says of its picture, as EXIF, or None; and the private tags left out."""
     kept_tags = {tag: value for tag, value in tags.items() if tag in DESCRIPTIVE}
@@ -205,18 +225,22 @@ def has_resolution(exif: bytes) -> bool:
     return any(tag == X_RESOLUTION for tag, _ in _entries(exif, first, layout))
 
 
-def iptc_records(tags: Ifd) -> bytes | None:
-    """Return the IPTC records of a TIFF file's directory, as bytes, or None.
+def iptc_records(path: Path) -> bytes | None:
+    """Return the IPTC records of a TIFF file's first directory, or None if it has none that can be read.
 
     Their type is LONG by tradition, though they are bytes: some writers swap them in big-endian files, and
     some do not. The first byte of records is 0x1C, which tells the order.
     """
-    entry = tags.get(IPTC)
-    if not isinstance(entry, Entry):
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            layout, first = _header(data)
+            at = dict(_entries(data, first, layout)).get(IPTC)
+            entry = None if at is None else _entry(data, at, layout, [MAX_BYTES])
+        except (struct.error, ValueError):
+            return None
+    if entry is None:
         return None
-    swapped = entry.values
-    if entry.kind == _LONG and not entry.values.startswith(b"\x1c"):
-        swapped = _little(entry.values, 4, ">")
+    swapped = _little(entry.values, 4, ">") if entry.kind == _LONG else entry.values
     return swapped if swapped.startswith(b"\x1c") else entry.values
 
 
@@ -302,19 +326,24 @@ def _parse(data: bytes | mmap.mmap) -> Ifd:
 def _directory(data: bytes | mmap.mmap, ifd: int, layout: _Layout, depth: int, budget: list[int]) -> Ifd:
     directory: Ifd = {}
     for tag, at in dict(_entries(data, ifd, layout)).items():  # a tag counts once, or pointers could multiply
-        kind, count = struct.unpack_from(layout.order + "H" + layout.word[1], data, at + 2)
-        pointer = _values_at(data, at, layout)
         if tag in _POINTERS and depth:
-            directory[tag] = _directory(data, pointer, layout, depth - 1, budget)
-        elif kind in _UNITS:
-            length = count * _UNITS[kind] * (2 if kind in _RATIONALS else 1)
-            start = at + 4 + layout.inline if length <= layout.inline else pointer
-            budget[0] -= length
-            if budget[0] < 0 or start + length > len(data):
-                raise ValueError("TIFF tags must be of a reasonable size and lie within the file.")
-            values = _little(data[start : start + length], _UNITS[kind], layout.order)
-            directory[tag] = Entry(kind, count, values)
+            directory[tag] = _directory(data, _values_at(data, at, layout), layout, depth - 1, budget)
+        elif (entry := _entry(data, at, layout, budget)) is not None:
+            directory[tag] = entry
     return directory
+
+
+def _entry(data: bytes | mmap.mmap, at: int, layout: _Layout, budget: list[int]) -> Entry | None:
+    """Return an entry, or None if its type is unknown; take its length from the budget."""
+    kind, count = struct.unpack_from(layout.order + "H" + layout.word[1], data, at + 2)
+    if kind not in _UNITS:
+        return None
+    length = count * _UNITS[kind] * (2 if kind in _RATIONALS else 1)
+    start = at + 4 + layout.inline if length <= layout.inline else _values_at(data, at, layout)
+    budget[0] -= length
+    if budget[0] < 0 or start + length > len(data):
+        raise ValueError("TIFF tags must be of a reasonable size and lie within the file.")
+    return Entry(kind, count, _little(data[start : start + length], _UNITS[kind], layout.order))
 
 
 def _little(values: bytes, unit: int, order: str) -> bytes:

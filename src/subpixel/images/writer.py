@@ -1,7 +1,6 @@
 """Image files written: whole or not at all, with everything that the original carries."""
 
 import signal
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -78,10 +77,10 @@ def write(
     final = size or (pages[0].width, pages[0].height)
     _check_fit(target, picture, *final)
     check_size(pages[0].width, pages[0].height * len(pages), MAX_OUTPUT_PIXELS, "what is resampled to a size")
-    with replacing(path) as temporary, tempfile.TemporaryFile(dir=path.parent) as scratch:
+    with replacing(path) as temporary, spool.scratch_file(path.parent, pages) as scratch:
         for done in spool.write(pages, scratch):
             tell(done / 2)
-        with libvips.explained(OSError, "cannot be written"):
+        with libvips.explained(OSError, f"the {target.name} file cannot be written"):
             image = spool.opened(scratch, pages)
             if size is not None:
                 image = pixels.resampled(image, pages[0], size)
