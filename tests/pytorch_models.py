@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
+from subpixel.measure.race import ROUNDS
 from subpixel.rewriter import Report, decide, rewrite
-from subpixel.rewriter.decide import KEPT
 
 Choose = Callable[[Sequence[str]], str]
 
@@ -20,12 +20,12 @@ Choose = Callable[[Sequence[str]], str]
 def forced(choose: Choose) -> Iterator[None]:
     """A race that the form wins that is chosen among the names; each of them is run once."""
 
-    def race(runs: Any, _seconds: float, _seed: int) -> dict[str, list[float]]:
+    def race(runs: Any, _seconds: float, _seed: int) -> dict[Any, list[float]]:
         for run in runs.values():
             run()
-        forms = [name for name in runs if name != KEPT]
+        _, *forms = map(str, runs)
         best = forms[0] if len(forms) == 1 else choose(forms)
-        return {name: [1.0 if name == best else 2.0] for name in runs}
+        return {choice: [1.0 if str(choice) == best else 2.0] * ROUNDS for choice in runs}
 
     with patch.object(decide, "race", race):
         yield

@@ -30,8 +30,12 @@ rewriter.reference: rewriter.layers
 rewriter.rules: geometry kernels rewriter.layers
 rewriter.sites: rewriter.layers rewriter.rules
 rewriter.report:
-rewriter.decide: files measure rewriter.layers rewriter.report rewriter.sites
-rewriter.proof: rewriter.decide
+rewriter.forms: rewriter.layers
+rewriter.target: measure rewriter.forms rewriter.layers rewriter.sites
+rewriter.cache: files
+rewriter.decide: measure rewriter.cache rewriter.forms rewriter.layers rewriter.report rewriter.sites
+  rewriter.target
+rewriter.proof:
 rewriter.pytorch.modules:
 rewriter.pytorch.comparison: measure
 rewriter.pytorch.guards:
@@ -42,12 +46,13 @@ rewriter.pytorch.graph: rewriter.layers rewriter.pytorch.insertion rewriter.pyto
 rewriter.pytorch.recording: rewriter.layers rewriter.pytorch.comparison rewriter.pytorch.graph
   rewriter.pytorch.guards
   rewriter.pytorch.modules rewriter.pytorch.operators rewriter.rules rewriter.sites
-rewriter.pytorch: functional geometry kernels measure nn rewriter.decide rewriter.layers rewriter.proof
+rewriter.pytorch: functional geometry kernels measure nn rewriter.cache rewriter.decide rewriter.forms
+  rewriter.layers rewriter.proof rewriter.target
   rewriter.pytorch.comparison rewriter.pytorch.graph rewriter.pytorch.guards rewriter.pytorch.modules
   rewriter.pytorch.operators rewriter.pytorch.recording rewriter.report rewriter.sites
-rewriter.onnx: files geometry kernels measure rewriter.decide rewriter.layers rewriter.proof
-  rewriter.reference rewriter.report rewriter.sites without_telemetry
-rewriter: rewriter.decide rewriter.onnx rewriter.pytorch rewriter.report
+rewriter.onnx: files geometry kernels measure rewriter.cache rewriter.decide rewriter.forms rewriter.layers
+  rewriter.proof rewriter.reference rewriter.report rewriter.sites rewriter.target without_telemetry
+rewriter: rewriter.cache rewriter.decide rewriter.onnx rewriter.pytorch rewriter.report
 network: files kernels
 engines: kernels network without_telemetry
 raster:

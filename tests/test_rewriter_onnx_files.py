@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx_models import RUNTIME, Maker, assert_equal_models, model, noise, operators
 
-from subpixel.rewriter import MismatchError, rewrite
+from subpixel.rewriter import rewrite
 from subpixel.rewriter.onnx import examples, files, runtimes
 from subpixel.rewriter.onnx.target import OnnxTarget
 
@@ -394,5 +394,5 @@ def test_damaged_anywhere(tmp_path: Path, edits: list[tuple[int, int]]) -> None:
         data[at % len(data)] = byte
     path = tmp_path / "model.onnx"
     path.write_bytes(data)
-    with suppress(ValueError, MismatchError):  # weights of 1e38 overflow in one form and not in another
+    with suppress(ValueError):
         rewrite(path, change="all", seconds=0)

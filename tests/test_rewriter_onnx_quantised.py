@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from onnx_models import Maker, assert_equal_models, model, noise, operators, run, target
 
 from subpixel.rewriter import rewrite
+from subpixel.rewriter.forms import Choice
 from subpixel.rewriter.onnx.quantised import QuantisedLowering, may_saturate, quantised_constant
 
 F32 = np.float32
@@ -88,9 +89,9 @@ def test_integers_are_moved(kind: type, per_channel: bool, bias: str, group: int
     x = noise(1, 2, 5, 6)
     proven = target(made, x)
     (site,) = proven.sites()
-    assert set(site.forms) == {"aligned", "compact", "split"}
-    for form in site.forms:
-        changed = proven.rewritten({site: form})
+    assert set(site.names) == {"aligned", "compact", "split"}
+    for form in site.names:
+        changed = proven.rewritten({site: Choice(form)})
         assert_one_step(made, changed, x)
         assert "ConvTranspose" not in operators(changed)
         for node in changed.graph:
@@ -139,8 +140,8 @@ def test_no_weight_saturates_on_any_processor(narrow: int) -> None:
     """Integers of seven bits stay int8, for which runtimes have the fastest kernels; others become uint8."""
     proven = target(quantised(narrow=narrow), noise(1, 2, 5, 6))
     (site,) = proven.sites()
-    for form in site.forms:
-        changed = proven.rewritten({site: form})
+    for form in site.names:
+        changed = proven.rewritten({site: Choice(form)})
         found = [found_integers(node)[0] for node in changed.graph if node.op_type == "Conv"]
         assert {each.values.dtype.name for each in found} == {"uint8" if narrow == 1 else "int8"}
         assert all(each.values.dtype == np.uint8 or multiply_add_in_16_bits(each.values) for each in found)
@@ -193,7 +194,7 @@ def test_rounding_moves_in_front_of_the_shuffle() -> None:
     made, x = quantised(), noise(1, 2, 5, 6)
     proven = target(made, x)
     (site,) = proven.sites()
-    names = operators(proven.rewritten({site: "compact"}))
+    names = operators(proven.rewritten({site: Choice("compact")}))
     at = names.index("Conv")
     assert names[at - 2 : at + 6] == [
         "DequantizeLinear",
@@ -272,8 +273,8 @@ def test_rounded_pixels_commute_with_a_resize() -> None:
     made, x = model(build, ["n", 2, "h", "w"]), noise(1, 2, 5, 6)
     proven = target(made, x)
     (site,) = proven.sites()
-    for form in site.forms:
-        assert_equal_models(made, proven.rewritten({site: form}), x)
+    for form in site.names:
+        assert_equal_models(made, proven.rewritten({site: Choice(form)}), x)
 
 
 def test_a_wrong_kernel_is_found_where_the_outputs_are_integers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +292,7 @@ def test_a_wrong_kernel_is_found_where_the_outputs_are_integers(monkeypatch: pyt
     made, x = model(build, ["n", 2, "h", "w"]), noise(1, 2, 5, 6)
     proven = target(made, x)
     (site,) = proven.sites()
-    form = {site: "compact"}
+    form = {site: Choice("compact")}
     assert proven.differences(proven.rewritten(form), form)[1] <= proven.bound
     right = QuantisedLowering.weights
 

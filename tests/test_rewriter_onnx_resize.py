@@ -17,6 +17,7 @@ from onnx_models import (
 )
 
 from subpixel.rewriter import rewrite
+from subpixel.rewriter.forms import Choice
 from subpixel.rewriter.onnx.operators import repeats
 
 WHERE = ("asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners", "tf_half_pixel_for_nn")
@@ -121,7 +122,7 @@ def test_functions_of_a_pixel_between() -> None:
     made = model(build, ["n", 3, "h", "w"])
     proven = target(made, X)
     (site,) = proven.sites()
-    changed = proven.rewritten({site: "transposed"})
+    changed = proven.rewritten({site: Choice("transposed")})
     assert operators(changed)[-1] == "ConvTranspose"
     assert "Resize" not in operators(changed)
     assert_all_forms_equal(made, X)
@@ -157,7 +158,10 @@ def test_several_readers_of_the_resize() -> None:
     proven = target(made, X)
     first, second = proven.sites()
     assert (first.shared_prefix, second.shared_prefix) == (1, 1)
-    one, both = proven.rewritten({first: "split"}), proven.rewritten({first: "split", second: "compact"})
+    one, both = (
+        proven.rewritten({first: Choice("split")}),
+        proven.rewritten({first: Choice("split"), second: Choice("compact")}),
+    )
     assert_equal_models(made, one, X)
     assert_equal_models(made, both, X)
     assert "Resize" in operators(one)
@@ -304,7 +308,7 @@ def test_functions_are_left_alone() -> None:
     proven = target(made, X)
     (site,) = proven.sites()
     assert proven.notes == ("1 up-samplers in branches, loops and functions are left alone",)
-    assert_equal_models(made, proven.rewritten({site: "split"}), X)
+    assert_equal_models(made, proven.rewritten({site: Choice("split")}), X)
 
 
 def test_sub_pixel_convolution_back_to_a_transposed_one() -> None:
@@ -365,7 +369,7 @@ def test_branches_are_left_alone() -> None:
     proven = target(made, X)
     (site,) = proven.sites()
     assert proven.notes == ("2 up-samplers in branches, loops and functions are left alone",)
-    changed = proven.rewritten({site: "split"})
+    changed = proven.rewritten({site: Choice("split")})
     assert "Resize" in operators(changed)
     assert_equal_models(made, changed, X, -X)
 

@@ -1,6 +1,7 @@
 """What a rewritten model is: an equal module, and the original left alone."""
 
 import copy
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from pytorch_models import (
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from subpixel.rewriter import MismatchError, rewrite
+from subpixel.rewriter import rewrite
 from subpixel.rewriter.decide import EXACT
 from subpixel.rewriter.pytorch.comparison import difference
 from subpixel.rewriter.pytorch.target import ModuleTarget
@@ -270,7 +271,7 @@ def test_every_site_that_can_be_is_in_lr_space() -> None:
     changed, report = forcibly(seeded(Decoder()), EXAMPLE, any_form(0), change="all")
     left = {type(module) for module in changed.modules()} & {nn.ConvTranspose2d, nn.Upsample}
     assert not left
-    assert reasons(report) == {"wide": "it is in LR space already"}
+    assert reasons(report) == {"wide": "it has neither a transposed convolution nor a resize"}
     assert_same_function(changed, seeded(Decoder()), (EXAMPLE,), (OTHER,))
 
 
@@ -312,16 +313,12 @@ def scaled(form: Any) -> Any:
     return rewrite
 
 
-@pytest.mark.parametrize(("rule", "path"), [(transposed.RULE, "up"), (nearest.RULE, r"row\.3")])
-def test_a_wrong_rule_is_an_error_that_names_the_site(
-    rule: Any, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("rule", "path"), [(transposed.RULE, "up"), (nearest.RULE, "row.3")])
+def test_a_wrong_rule_keeps_the_site(rule: Any, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(vars(rule), "rewrite", scaled(rule.rewrite))
     forcibly(seeded(Decoder()), EXAMPLE, form("split"))
-    with pytest.raises(
-        MismatchError, match=f"^{path} must not change; as compact it differs by 1..e-06 in float64"
-    ):
-        forcibly(seeded(Decoder()), EXAMPLE, form("compact"))
+    _, report = forcibly(seeded(Decoder()), EXAMPLE, form("compact"))
+    assert re.fullmatch(r"as compact it differs by 1\..e-06 in float64", reasons(report)[path])
 
 
 @pytest.mark.parametrize(
@@ -429,8 +426,7 @@ def test_classes_that_rounding_turns_over_are_no_mismatch(monkeypatch: pytest.Mo
     assert difference(other(x), model(x)) > EXACT
     assert target._difference(other, (x,), {}) == 0
     monkeypatch.setitem(vars(transposed.RULE), "rewrite", scaled(transposed.RULE.rewrite))
-    with pytest.raises(MismatchError):
-        forcibly(model, x)
+    assert not forcibly(model, x)[1].changed
 
 
 class WritesToItsInput(nn.Module):

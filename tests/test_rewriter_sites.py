@@ -76,7 +76,7 @@ def test_a_row_of_nodes_is_a_site() -> None:
     (site,) = find(row(convolution(), RESIZE, RELU, Pad(((0, 0),) * 2), convolution(), RELU))
     assert (site.nodes, site.was, site.path) == (("b", "c", "d", "e"), FUSED, "model.e")
     assert (site.reason, site.shared_prefix) == (None, 0)
-    assert list(site.forms) == ["transposed", "aligned", "compact", "split", "products"]
+    assert list(site.names) == ["transposed", "aligned", "compact", "split", "products"]
     assert list(map(type, site.chain)) == [Resize, Pointwise, Pad, Convolution]
 
 
@@ -103,7 +103,7 @@ def test_what_fuses_more_comes_first() -> None:
     sites = find(row(RESIZE, convolution(outputs=32), SHUFFLE))
     assert [("".join(site.nodes), site.was) for site in sites] == [("ab", FUSED), ("c", "shuffle")]
     assert sites[1].reason == "no convolution to fuse it with"
-    assert not sites[1].forms
+    assert not sites[1].names
 
 
 def test_nodes_that_others_read_are_kept() -> None:
@@ -134,7 +134,7 @@ def test_a_declined_row_says_why() -> None:
     (site,) = find(row(RESIZE, convolution(stride=2, channels=8)))
     assert (site.nodes, site.was) == (("a", "b"), FUSED)
     assert site.reason == "the convolution after the resize has stride (2, 2)"
-    assert not site.forms
+    assert not site.names
 
 
 def test_another_rule_may_take_what_one_declines() -> None:

@@ -1,17 +1,33 @@
-"""Which of several equal computations is the fastest here: by turns, until the medians separate."""
+"""Which of several equal computations is the fastest here: by turns, until it is beyond chance.
+
+One round times every computation once, so that a disturbance which lasts slows all of a round alike. What is
+compared, decided and shown is therefore the ratio of two computations in the same round, `gain`: its median
+over the rounds, and with `least_gain` the value that it has at least.
+"""
 
 import random
 import time
-from collections.abc import Callable, Collection, Hashable, Mapping
-from statistics import median
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from functools import lru_cache
+from math import comb, exp, log, sqrt
+from statistics import mean, median, stdev
 from typing import TypeVar
 
 NameT = TypeVar("NameT", bound=Hashable)
 Run = Callable[[], object]
 
 SAMPLE = 2e-3  # seconds; a computation that is quicker is repeated, so that the clock's own cost is small
-ROUNDS = 7  # at least: fewer have no quartiles to speak of
+SLOW = 5e-2  # seconds; the first run of a quick computation says little, so it warms up twice
+ROUNDS = 7  # before the race is decided early: then all must agree
+LEAST_ROUNDS = 2  # where the time is over: a single round has no spread
+MOST_ROUNDS = 10_000
 HOPELESS = 1.6  # a computation that is so many times slower than the fastest is timed no further
+
+ODDS = 100  # to one against a wrong early decision: many, since every round from the seventh on asks again
+NORMAL = 2.326  # standard deviations above which one in a hundred lies, for more than `EXACT` tosses
+EXACT = 100
+STUDENT = {2: 6.31, 3: 2.92, 4: 2.35, 5: 2.13, 6: 2.02}  # 95 % of Student's t lies below, by rounds
+REPEATABLE = 0.01  # relative spread that few rounds are taken to have at least: two may agree by luck
 
 
 def race(
@@ -20,9 +36,9 @@ def race(
     """Time computations by turns, in a random order in each round.
 
     Args:
-        runs: the computations by name; each runs once before it is timed, to warm up. The first one is what
-            the others are compared with.
-        seconds: time to spend, except for the least number of rounds.
+        runs: the computations by name. The first one is what the others are compared with.
+        seconds: time to spend, with the warm-up. What runs is not interrupted, so a slow computation takes
+            more: it runs three times at least (once to warm up), or twice where it is hopeless.
         seed: of the order.
         always: names that are timed to the end as the first one is, however slow they are.
 
@@ -30,41 +46,80 @@ def race(
         The seconds by name, round by round; what is hopeless has few.
     """
     order = random.Random(seed)  # noqa: S311 (an order, not a secret)
-    for run in runs.values():
-        run()
-    times = {name: [_sample(run, 1)] for name, run in runs.items()}
-    repeats = {name: max(1, round(SAMPLE / taken[0])) for name, taken in times.items()}
     end = time.perf_counter() + seconds
+    repeats = {name: _repeats(run) for name, run in runs.items()}
+    times: dict[NameT, list[float]] = {name: [] for name in runs}
     needed = {next(iter(runs)), *always}
     alive = list(runs)
-    for index in range(10_000):
+    for done in range(1, MOST_ROUNDS + 1):
         for name in order.sample(alive, len(alive)):  # a run leaves caches and memory to the next one
             times[name].append(_sample(runs[name], repeats[name]))
-        if index == 0:
-            times = {name: taken[1:] for name, taken in times.items()}  # the first is still a warm-up
         limit = HOPELESS * min(median(times[name]) for name in alive)
         alive = [name for name in alive if name in needed or median(times[name]) < limit]
-        if index + 1 >= ROUNDS and (separated(times) or time.perf_counter() > end):
+        over = done >= LEAST_ROUNDS and time.perf_counter() > end
+        if over or (done >= ROUNDS and separated({name: times[name] for name in alive})):
             break
     return times
 
 
-def separated(times: Mapping[NameT, list[float]]) -> bool:
-    """Return whether the upper quartile of the fastest lies below the lower quartile of every other."""
+def separated(times: Mapping[NameT, Sequence[float]]) -> bool:
+    """Return whether the fastest one is so beyond chance, compared with each of the others."""
     fastest, *others = sorted(times.values(), key=median)
-    return all(_quartile(fastest, 3) < _quartile(other, 1) for other in others)
+    return all(least_gain(other, fastest) > 1 for other in others)
 
 
-def gain(before: list[float], after: list[float]) -> float:
+def gain(before: Sequence[float], after: Sequence[float]) -> float:
     """Return how many times faster the second is: the median of the ratios round by round.
 
-    A disturbance that lasts slows both computations of a round, and leaves their ratio as it is.
+    Example:
+        >>> gain([2.0, 4.0, 20.0], [1.0, 2.0, 10.0])
+        2.0
     """
-    return median(b / a for b, a in zip(before, after, strict=False))
+    return median(_ratios(before, after))
 
 
-def _quartile(times: list[float], which: int) -> float:
-    return sorted(times)[(len(times) - 1) * which // 4]
+def least_gain(before: Sequence[float], after: Sequence[float]) -> float:
+    """Return a lower bound of the gain that chance does not explain; 0 for a single round.
+
+    From seven rounds on it is an order statistic, as in the sign test: were the true median smaller than the
+    k-th smallest of n ratios, fewer than k of n tosses of a coin would have shown heads. k is the largest for
+    which that is rarer than one in `ODDS`: 1 of 7, 2 of 11, 3 of 14. Single disturbances do not move it.
+
+    Fewer rounds are few because each takes long, and then times differ little: Student's interval for the
+    mean of their logarithms.
+    """
+    ratios = sorted(_ratios(before, after))
+    count = len(ratios)
+    if count >= ROUNDS:
+        return ratios[_rank(count) - 1]
+    if count < LEAST_ROUNDS:
+        return 0.0
+    logarithms = [log(ratio) for ratio in ratios]
+    error = max(stdev(logarithms), REPEATABLE) / sqrt(count)
+    return exp(mean(logarithms) - STUDENT[count] * error)
+
+
+def _ratios(before: Sequence[float], after: Sequence[float]) -> list[float]:
+    return [b / a for b, a in zip(before, after, strict=False)]
+
+
+@lru_cache
+def _rank(count: int) -> int:
+    """Return the largest k for which fewer than k heads in so many tosses are rarer than one in `ODDS`."""
+    if count > EXACT:
+        return int(count / 2 - NORMAL * sqrt(count) / 2)
+    rank, tail = 0, 0
+    while ODDS * (tail := tail + comb(count, rank)) <= 2**count:
+        rank += 1
+    return rank
+
+
+def _repeats(run: Run) -> int:
+    """Warm up, and return how often to run for a sample that is long enough."""
+    taken = _sample(run, 1)
+    if taken < SLOW:
+        taken = _sample(run, 1)
+    return max(1, round(SAMPLE / max(taken, 1e-9)))
 
 
 def _sample(run: Run, repeats: int) -> float:

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from subpixel.rewriter.decide import Cache, Change, MismatchError, Progress, Settings
+from subpixel.rewriter.cache import Cache
+from subpixel.rewriter.decide import Change, MismatchError, Progress, Settings
 from subpixel.rewriter.report import Record, Report
 
 __all__ = ["MismatchError", "Record", "Report", "rewrite"]

@@ -1,117 +1,31 @@
-"""Site by site: time the forms, prove the one chosen, put it in; then prove and time the whole model."""
+"""Site by site: time the forms and prove the one chosen; then prove and time the whole model."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, get_args
 
-from subpixel.files import replacing
-from subpixel.measure.race import Run, gain, race
-from subpixel.rewriter.layers import (
-    Chain,
-    Convolution,
-    Pad,
-    Pointwise,
-    ResizeConvolution,
-    Shape,
-    Shuffle,
-    Split,
-    UnshuffledConvolution,
-    macs,
-)
+from subpixel.measure.race import gain, least_gain, race
+from subpixel.rewriter.cache import Cache
+from subpixel.rewriter.forms import KEPT, Choice, in_lr_space
+from subpixel.rewriter.layers import macs
 from subpixel.rewriter.report import Record, Report
 from subpixel.rewriter.sites import Site
+from subpixel.rewriter.target import Choices, Differences, ModelT, Target, chosen_chain
 
 Change = Literal["faster", "all"]
-KEPT = "kept"
-REWRITTEN = "rewritten"
-ORIGINAL = "original"  # where only the memory format changes
-IN_LR_SPACE = (Convolution, ResizeConvolution, Split, UnshuffledConvolution, Shuffle, Pad, Pointwise)
-WORTH = 1.03  # times faster; what gains less stays as it is
+WORTH = 1.03  # times faster; a form that gains less does not pay for another layer to maintain
 EXACT = 1e-10  # largest difference in float64, relative to the largest output
+WHOLE = 8  # times as long as a site the whole model is timed: its gain is smaller, and one decision
 
 Progress = Callable[[int, int, str], object]
-ModelT = TypeVar("ModelT")
-Times = dict[str, list[float]]  # seconds by the name of a run, round by round
-Choices = Mapping[Site[Any], str]  # the form by site; a site that is missing is kept
+Times = Mapping[Choice, Sequence[float]]  # seconds, round by round
 
 
 class MismatchError(RuntimeError):
-    """A rewritten site or model does not compute what the original did."""
-
-
-class Target(Protocol[ModelT]):
-    """A model with its example inputs, in the runtime that is to be timed.
-
-    Attributes:
-        runtime: what it is, with its version, threads and processor.
-        bound: largest difference in the model's own precision, relative to the largest output.
-        notes: for the report.
-    """
-
-    runtime: str
-    bound: float
-    notes: tuple[str, ...]
-
-    def sites(self) -> list[Site[Any]]:
-        """All up-samplers of the model."""
-
-    def shape(self, site: Site[Any]) -> Shape:
-        """The shape of the site's input in the example."""
-
-    def key(self, site: Site[Any]) -> str:
-        """Everything that a site's times depend on, as text."""
-
-    def names(self, site: Site[Any]) -> list[str]:
-        """The forms that can be put in; a name may say a memory format behind that of the form."""
-
-    def runs(self, site: Site[Any]) -> dict[str, Run]:
-        """What to time by name of the form: the original, named "kept", first."""
-
-    def difference(self, site: Site[Any], form: str) -> float:
-        """The largest of a form in float64 at several sizes, relative to the largest output."""
-
-    def rewritten(self, choices: Choices) -> ModelT:
-        """The model with these forms put in."""
-
-    def differences(self, model: ModelT, choices: Choices) -> tuple[float | None, float]:
-        """The largest of the whole model in float64, where that can be had, and in its own precision."""
-
-    def whole(self, model: ModelT | None) -> Run:
-        """The whole model on the example inputs; None is the original."""
-
-
-@dataclass
-class Cache:
-    """Decisions by the key of a site; kept in a JSON file where a path is given.
-
-    Raises:
-        ValueError: the file is not one of these.
-    """
-
-    path: Path | None = None
-    forms: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.path is None or not self.path.exists():
-            return
-        try:
-            self.forms = json.loads(self.path.read_text())
-            valid = isinstance(self.forms, dict) and all(
-                isinstance(form, str) for form in self.forms.values()
-            )
-        except ValueError:
-            valid = False
-        if not valid:
-            raise ValueError(f"the cache must be a JSON file of decisions; got {self.path}. Delete it.")
-
-    def save(self) -> None:
-        """Write the file, if there is to be one."""
-        if self.path is not None:
-            with replacing(self.path) as temporary:
-                temporary.write_text(json.dumps(self.forms, indent=1, sort_keys=True))
+    """Nothing can be proven: the model does not even equal itself."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +34,12 @@ class Settings:
 
     Attributes:
         change: "faster" changes what is measured to be faster, "all" every site that has an exact LR form.
-        seconds: for the timing of a site, at most.
+        seconds: time to spend on timing each site; on the whole model, `WHOLE` times as much.
         seed: of random inputs and of the order of timing.
-        progress: told how many of how many timings are done, and what is timed next.
+        progress: called with how many of how many steps are done, and the name of the next one.
+
+    Raises:
+        ValueError: one of them has no such value.
     """
 
     change: Change = "faster"
@@ -131,8 +48,12 @@ class Settings:
     progress: Progress = lambda _done, _count, _name: None
 
     def __post_init__(self) -> None:
-        if self.change not in ("faster", "all"):
+        if self.change not in get_args(Change):
             raise ValueError(f'change must be "faster" or "all"; got {self.change!r}.')
+        if not isinstance(self.seconds, int | float) or not (0 <= self.seconds < math.inf):
+            raise ValueError(f"seconds must be a finite number, 0 or more; got {self.seconds!r}.")
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be an integer from 0 to 2**63 - 1; got {self.seed!r}.")
 
 
 def decide(target: Target[ModelT], settings: Settings, cache: Cache) -> tuple[ModelT | None, Report]:
@@ -142,136 +63,185 @@ def decide(target: Target[ModelT], settings: Settings, cache: Cache) -> tuple[Mo
         The model, or None where nothing changes; and the report.
 
     Raises:
-        MismatchError: a form or the whole differs from the original; the message names the site.
+        MismatchError: the model does not equal itself.
     """
     records: dict[Site[Any], Record] = {}
+    choices: dict[Site[Any], Choice] = {}
     sites = target.sites()
     for done, site in enumerate(sites):
         settings.progress(done, len(sites) + 1, site.path)
-        records[site] = _record(target, site, settings, cache)
+        choices[site], records[site] = _decided(target, site, settings, cache)
     settings.progress(len(sites), len(sites) + 1, "the whole model")
     cache.save()
-    choices = {site: record.became for site, record in records.items() if record.changed}
-    for site, form in choices.items():
-        if not (error := target.difference(site, form)) <= EXACT:  # so that NaN is an error too
-            raise MismatchError(
-                f"{site.path} must not change; as {form} it differs by {error:.1e} in float64."
-            )
-    if not choices:
-        return None, Report(target.runtime, tuple(records.values()), None, (None, None), target.notes)
-    model = target.rewritten(choices)
-    errors = target.differences(model, choices)
-    _require_equal(target, choices, errors)
-    key = " and ".join(sorted(f"{_key(target, site, settings)} as {form}" for site, form in choices.items()))
-    times: Times = {}
-    if key not in cache.forms:
-        times = _race_whole(target, model, settings)
-        slower = settings.change == "faster" and gain(times[KEPT], times[REWRITTEN]) < 1
-        cache.forms[key] = KEPT if slower else REWRITTEN
-        cache.save()
-    if cache.forms[key] == KEPT:
-        return None, _unchanged(target, records, times)
-    milliseconds = _milliseconds(times, REWRITTEN) if times else None
-    return model, Report(target.runtime, tuple(records.values()), milliseconds, errors, target.notes)
+    choices = {site: choice for site, choice in choices.items() if choice != KEPT}
+    proven = _proven(target, choices)
+    model, differences, doubts = proven
+    records.update({site: _kept(records[site], reason) for site, reason in doubts.items()})
+    report = Report(target.runtime, tuple(records.values()), None, (None, None), target.notes)
+    if model is None:
+        return None, report
+    changed = {site: choice for site, choice in choices.items() if site not in doubts}
+    errors, notes = differences[:2], (*target.notes, *differences.notes)
+    milliseconds, reason = None, None
+    if settings.change == "faster":  # else nothing hangs on the time of the whole
+        milliseconds, reason = _whole(target, model, changed, settings, cache)
+    if reason is not None:
+        records.update({site: _kept(records[site], reason) for site in changed})
+        return None, replace(report, sites=tuple(records.values()))
+    return model, replace(report, milliseconds=milliseconds, error=errors, notes=notes)
+
+
+def _decided(target: Target[Any], site: Site[Any], settings: Settings, cache: Cache) -> tuple[Choice, Record]:
+    """Choose what a site becomes, by timing unless that was decided before."""
+    record = Record(site.path, site.was, str(KEPT), site.reason or "")
+    if site.reason is not None:
+        return KEPT, record
+    allowed = _allowed(target, site, settings.change)
+    if not allowed:
+        return KEPT, replace(record, reason="it has neither a transposed convolution nor a resize")
+    by_name = {str(choice): choice for choice in (KEPT, *allowed)}
+    key, times = _key(target, site, settings), {}
+    if cache.sites.get(key) not in by_name:
+        runs = target.runs(site, allowed)
+        if len(runs) == 1:
+            return KEPT, replace(record, reason="the runtime refuses its other forms")
+        times = race(runs, settings.seconds, settings.seed)
+        cache.sites[key] = str(_choice(times, settings.change))
+    choice = by_name[cache.sites[key]]
+    return choice, _described(record, site, choice, target, times)
 
 
 def _key(target: Target[Any], site: Site[Any], settings: Settings) -> str:
     return f"{settings.change} {target.runtime} {target.key(site)}"
 
 
-def _race_whole(target: Target[ModelT], model: ModelT, settings: Settings) -> Times:
-    """The times of the whole model; where it seems slower it is timed again, for one disturbance would do."""
-    runs = {KEPT: target.whole(None), REWRITTEN: target.whole(model)}
-    times = race(runs, 4 * settings.seconds, settings.seed)
-    if gain(times[KEPT], times[REWRITTEN]) >= 1:
-        return times
-    again = race(runs, 8 * settings.seconds, settings.seed)
-    return {name: taken + again[name] for name, taken in times.items()}
-
-
-def _record(target: Target[Any], site: Site[Any], settings: Settings, cache: Cache) -> Record:
-    if site.reason is not None:
-        return Record(site.path, site.was, KEPT, site.reason)
-    allowed = _allowed(target, site, settings.change)
-    if not allowed:
-        return Record(site.path, site.was, KEPT, "it is in LR space already")
-    key = _key(target, site, settings)
-    times: Times = {}
-    if cache.forms.get(key) not in {KEPT, *allowed}:
-        runs = {name: run for name, run in target.runs(site).items() if name in {KEPT, *allowed}}
-        if len(runs) == 1:
-            return Record(site.path, site.was, KEPT, "the runtime refuses its other forms")
-        times = race(runs, settings.seconds, settings.seed)
-        cache.forms[key] = _choice(times, settings.change)
-    return _described(site, cache.forms[key], target.shape(site), times)
-
-
-def _allowed(target: Target[Any], site: Site[Any], change: Change) -> list[str]:
-    """The names to choose from: all, or those in LR space if the site is not there yet."""
+def _allowed(target: Target[Any], site: Site[Any], change: Change) -> list[Choice]:
+    """Return the choices for a site: all, or those in LR space if the site is not there yet."""
+    choices = target.choices(site)
     if change == "faster":
-        return target.names(site)
-    if _in_lr_space(site.chain):
+        return choices
+    if in_lr_space(site.chain):
         return []
-    return [name for name in target.names(site) if _in_lr_space(site.forms.get(base(name), site.chain))]
+    forms = site.forms()
+    return [choice for choice in choices if in_lr_space(forms.get(choice.form, site.chain))]
 
 
-def _in_lr_space(chain: Chain) -> bool:
-    return all(isinstance(layer, IN_LR_SPACE) for layer in chain)
+def _choice(times: Times, change: Change) -> Choice:
+    best = _fastest(times)
+    faster = gain(times[KEPT], times[best]) >= WORTH and least_gain(times[KEPT], times[best]) > 1
+    return best if change == "all" or faster else KEPT
 
 
-def base(name: str) -> str:
-    """The form in the name of a run, which may also say a memory format."""
-    return name.partition(",")[0]
+def _fastest(times: Times) -> Choice:
+    return min((choice for choice in times if choice != KEPT), key=lambda choice: median(times[choice]))
 
 
-def _choice(times: Times, change: Change) -> str:
-    others = {name: taken for name, taken in times.items() if name != KEPT}
-    best = min(others, key=lambda name: median(others[name]))
-    return best if change == "all" or gain(times[KEPT], times[best]) >= WORTH else KEPT
-
-
-def _described(site: Site[Any], choice: str, shape: Shape, times: Times) -> Record:
-    chain = site.forms.get(base(choice), site.chain)
-    counts = macs(site.chain, shape), macs(chain, shape)
+def _described(record: Record, site: Site[Any], choice: Choice, target: Target[Any], times: Times) -> Record:
+    """Return the record with what was chosen, and why."""
+    chain, shape = chosen_chain(site, choice), target.shape(site)
+    record = replace(record, became=str(choice), macs=(macs(site.chain, shape), macs(chain, shape)))
     if not times:
-        return Record(site.path, site.was, choice, "as decided before", counts)
-    best = choice if choice != KEPT else min((n for n in times if n != KEPT), key=lambda n: median(times[n]))
-    factor = gain(times[KEPT], times[best])
-    reason = f"{factor:.2f} times as fast"
+        return replace(record, reason="as decided before")
+    best = _fastest(times) if choice == KEPT else choice
+    reason = f"{gain(times[KEPT], times[best]):.2f} times as fast"
     if choice == KEPT:
         reason = f"{best} is {reason}"
-    return Record(site.path, site.was, choice, reason, counts, _milliseconds(times, choice))
+    return replace(record, reason=reason, milliseconds=_milliseconds(times[KEPT], times[choice]))
 
 
-def _milliseconds(times: Times, name: str) -> tuple[float, float]:
-    return median(times[KEPT]) * 1e3, median(times[name]) * 1e3
+def _milliseconds(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
+    """Return the median before, and what the gain leaves of it: one statistic is decided on and shown."""
+    milliseconds = median(before) * 1e3
+    return milliseconds, milliseconds / gain(before, after)
 
 
-def _unchanged(target: Target[Any], records: Mapping[Site[Any], Record], times: Times) -> Report:
-    """All kept: the gains of the sites by themselves are lost in the whole."""
-    reason = "the whole model is not faster with it"
-    if times:
-        reason = f"the whole model would be {gain(times[KEPT], times[REWRITTEN]):.3f} times as fast"
-    kept = tuple(
-        Record(r.path, r.was, KEPT, reason, r.macs, r.milliseconds) if r.changed else r
-        for r in records.values()
-    )
-    return Report(target.runtime, kept, None, (None, None), target.notes)
+def _kept(record: Record, reason: str) -> Record:
+    """Return the record of a site that was to change, and does not."""
+    return replace(record, became=str(KEPT), reason=reason)
 
 
-def _require_equal(target: Target[ModelT], choices: Choices, errors: tuple[float | None, float]) -> None:
-    if _equal(target, errors):
-        return
-    for site, form in choices.items():
-        alone = {site: form}
-        if not _equal(target, found := target.differences(target.rewritten(alone), alone)):
-            raise MismatchError(f"{site.path} must not change; as {form} the model differs by {found}.")
-    paths = ", ".join(site.path for site in choices)
-    raise MismatchError(
-        f"the rewritten model must equal the original; with {paths} changed it differs by {errors}."
-    )
+def _proven(
+    target: Target[ModelT], choices: Choices
+) -> tuple[ModelT | None, Differences, dict[Site[Any], str]]:
+    """Put the choices into the model as far as they are proven.
+
+    Returns:
+        The model, or None where nothing changes; its differences; the reasons to keep other sites.
+    """
+    doubts = {site: doubt for site, choice in choices.items() if (doubt := _doubt(target, site, choice))}
+    while choices := {site: choice for site, choice in choices.items() if site not in doubts}:
+        model = target.rewritten(choices)
+        differences = target.differences(model, choices)
+        if _equal(target, differences):
+            return model, differences, doubts
+        del model  # frees its weights for the models to come
+        doubts |= _doubts_in_the_model(target, choices, differences)
+    return None, Differences(None, 0.0), doubts
 
 
-def _equal(target: Target[Any], errors: tuple[float | None, float]) -> bool:
-    exact, own = errors
-    return (exact is None or exact <= EXACT) and own <= target.bound
+def _doubt(target: Target[Any], site: Site[Any], choice: Choice) -> str | None:
+    """Return why a site by itself cannot be proven, or None."""
+    error = target.difference(site, choice)
+    if error is None:
+        return "it takes too few sizes of input for a proof"
+    return None if error <= EXACT else f"as {choice} it differs by {error:.1e} in float64"
+
+
+def _doubts_in_the_model(
+    target: Target[Any], choices: Choices, differences: Differences
+) -> dict[Site[Any], str]:
+    """Return at least one reason to keep a site of a model that differs.
+
+    Raises:
+        MismatchError: the model differs although no site is changed.
+    """
+    doubts = {}
+    for site, choice in choices.items() if len(choices) > 1 else ():
+        alone = {site: choice}
+        found = target.differences(target.rewritten(alone), alone)
+        if not _equal(target, found):
+            doubts[site] = f"as {choice} the model differs by {_largest(found)}"
+    if doubts:
+        return doubts
+    unchanged = target.differences(target.rewritten({}), {})
+    if not _equal(target, unchanged):
+        raise MismatchError(
+            "a model must give the same result twice for the same input and seed; "
+            f"got results that differ by {_largest(unchanged)}. Rewrite the part of it that does."
+        )
+    names = ", ".join(f"{site.path} as {choice}" for site, choice in choices.items())
+    return dict.fromkeys(choices, f"with {names} the model differs by {_largest(differences)}")
+
+
+def _equal(target: Target[Any], differences: Differences) -> bool:
+    exact, own, _ = differences
+    return (exact is None or exact <= EXACT) and own <= target.bound  # so written, NaN is not equal
+
+
+def _largest(differences: Differences) -> str:
+    exact, own, _ = differences
+    in_float64 = "" if exact is None else f"{exact:.1e} in float64 and "
+    return f"{in_float64}{own:.1e} in its own precision"
+
+
+def _whole(
+    target: Target[ModelT], model: ModelT, choices: Choices, settings: Settings, cache: Cache
+) -> tuple[tuple[float, float] | None, str | None]:
+    """Time the whole model, unless that was decided before.
+
+    Returns:
+        Milliseconds before and after, where it was timed; the reason to keep all sites, or None.
+    """
+    key = json.dumps(sorted([_key(target, site, settings), str(choice)] for site, choice in choices.items()))
+    if key in cache.models:
+        return None, None if cache.models[key] else "the whole model is not faster with it"
+    runs = {"before": target.whole(None), "after": target.whole(model)}
+    before, after = race(runs, WHOLE * settings.seconds, settings.seed).values()
+    cache.models[key] = least_gain(before, after) > 1
+    cache.save()
+    if cache.models[key]:
+        return _milliseconds(before, after), None
+    reason = f"the whole model would be {gain(before, after):.3f} times as fast"
+    if gain(before, after) > 1:
+        reason += f", which {len(before)} rounds cannot tell from chance; more seconds may"
+    return None, reason

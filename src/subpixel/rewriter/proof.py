@@ -1,27 +1,25 @@
-"""At which sizes a form is compared with the original."""
+"""The sizes at which a form is compared with the original."""
 
 from collections.abc import Callable, Iterator
 
-from subpixel.rewriter.decide import MismatchError
-
-SIZES = ((3, 4, 5), (7, 6, 9), (12, 13, 16))  # pixels by axis
-ENOUGH = 2  # of the sizes must be taken; a long kernel takes only larger ones
+SIZES = ((3, 4, 5), (7, 6, 9), (12, 13, 16))  # pixels by axis: odd and even, one shorter than most kernels
+ENOUGH = 2  # sizes that the original must take; a long kernel takes only larger ones
 LARGEST = 2**12  # pixels along an axis
 
 
-def largest_difference(difference: Callable[[tuple[int, ...]], float | None], ndim: int, path: str) -> float:
-    """The largest one at all sizes that the original takes.
+def largest_difference(difference: Callable[[tuple[int, ...]], float | None], ndim: int) -> float | None:
+    """Return the largest difference among all sizes that the original takes.
 
     Args:
-        difference: at a size, relative to the largest output; None where the original takes none such.
-        ndim: how many axes.
-        path: of the site, for the error.
+        difference: called with a size; it returns the difference relative to the largest output, or None
+            where the original does not take the size.
+        ndim: how many axes a size has.
 
-    Raises:
-        MismatchError: it takes fewer than two sizes.
+    Returns:
+        The difference, or None where fewer than two sizes up to 4096 pixels are taken.
 
     Example:
-        >>> largest_difference(lambda sizes: 0.5 if sizes[0] > 3 else None, 2, "up")
+        >>> largest_difference(lambda sizes: 0.5 if sizes[0] > 3 else None, 2)
         0.5
     """
     for candidates in _growing():
@@ -29,7 +27,7 @@ def largest_difference(difference: Callable[[tuple[int, ...]], float | None], nd
         known = [each for each in found if each is not None]
         if len(known) >= ENOUGH:
             return max(known)
-    raise MismatchError(f"{path} must be proven at two sizes at least; it takes none up to {LARGEST}.")
+    return None
 
 
 def _growing() -> Iterator[list[tuple[int, ...]]]:

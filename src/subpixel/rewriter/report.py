@@ -1,7 +1,13 @@
 """What a rewrite found, decided and gained: for a terminal and for machines."""
 
 import json
+import textwrap
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+
+WIDTH = 100  # columns of the lines that list sites
+HEADER = ("site", "was", "became", "MMACs before", "after", "ms before", "after", "")
+TEXTS = 3  # columns from the left; what follows are numbers, and last the reason
 
 
 @dataclass(frozen=True)
@@ -9,12 +15,13 @@ class Record:
     """What became of one site.
 
     Attributes:
-        path: where it is.
-        was: what it was, by the rule's name.
-        became: the form chosen, or "kept".
-        reason: why it was kept, or by which factor the site is faster.
+        path: the place in the model.
+        was: the name of the rule that fits, or of the up-sampler.
+        became: the choice, or "kept" where the site is unchanged.
+        reason: why the site is kept, or how many times faster it is.
         macs: multiply-accumulates (before, after) at the example's shapes, where they are known.
-        milliseconds: medians (before, after) of the site by itself, where it was timed.
+        milliseconds: of the site by itself, where it was timed: the median before, and that median divided by
+            the gain, which is the median of the ratios of times measured side by side.
     """
 
     path: str
@@ -41,9 +48,9 @@ class Report:
 
     Attributes:
         runtime: what was timed, with its version, threads and processor.
-        sites: a record each, in the order of the network.
-        milliseconds: medians (before, after) of the whole model; None where nothing was changed, or where
-            that was decided before.
+        sites: one record each, in the order of the network.
+        milliseconds: of the whole model, as of a `Record`; None where nothing was changed, where nothing hung
+            on it, or where it was decided before.
         error: the largest difference, relative to the largest output: (float64, own precision); None where
             it was not computed.
         notes: what the reader should know.
@@ -57,18 +64,17 @@ class Report:
 
     @property
     def changed(self) -> bool:
-        """Whether any site was."""
+        """Whether any site changed."""
         return any(record.changed for record in self.sites)
 
     def json(self) -> str:
-        """The same for machines."""
+        """Return the same for machines."""
         return json.dumps(asdict(self), indent=1)
 
     def __str__(self) -> str:
-        header = ("site", "was", "became", "MMACs", "", "ms", "", "")
-        rows = [header, *map(_cells, self.sites)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [self.runtime, *(_line(row, widths) for row in rows)]
+        rows = [record for record in self.sites if record.macs is not None]
+        others = [record for record in self.sites if record.macs is None]
+        lines = [self.runtime, *_table(rows), *_grouped(others)]
         if self.milliseconds is not None:
             before, after = self.milliseconds
             lines.append(
@@ -85,16 +91,42 @@ class Report:
         return "\n".join([*lines, *self.notes])
 
 
+def _table(records: list[Record]) -> list[str]:
+    rows = [HEADER, *map(_cells, records)] if records else []
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [_line(row, widths) for row in rows]
+
+
 def _cells(record: Record) -> tuple[str, ...]:
     macs = [f"{count / 1e6:,.1f}" for count in record.macs or ()] or ["", ""]
     times = [f"{time:,.2f}" for time in record.milliseconds or ()] or ["", ""]
+    if not record.changed:
+        macs[1] = times[1] = ""
     return record.path, record.was, record.became, *macs, *times, record.reason
 
 
 def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    *texts, reason = cells
+    *columns, reason = cells
     justified = (
-        text.ljust(width) if index < 3 else text.rjust(width)
-        for index, (text, width) in enumerate(zip(texts, widths, strict=False))
+        text.ljust(width) if index < TEXTS else text.rjust(width)
+        for index, (text, width) in enumerate(zip(columns, widths, strict=False))
     )
     return "  ".join([*justified, reason]).rstrip()
+
+
+def _grouped(records: Iterable[Record]) -> list[str]:
+    """Return a paragraph for each reason to keep sites that were not timed."""
+    paths: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        paths.setdefault((record.was, record.reason), []).append(record.path)
+    return [
+        line
+        for (was, reason), group in paths.items()
+        for line in textwrap.wrap(
+            f"kept {was}, {reason}: {', '.join(group)}",
+            WIDTH,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    ]

@@ -1,7 +1,7 @@
 """Where in a network a rule applies, or why not: the same search in both frameworks."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from subpixel.rewriter.layers import (
@@ -74,7 +74,7 @@ class Site(Generic[NodeT]):
         was: the name of the rule, or of the up-sampler where there is none.
         rule: the one that fits, or None.
         reason: why it must be kept, or None.
-        forms: the equal chains by name; none where it must be kept.
+        names: of the forms that the rule gives; none where the site must be kept.
         shared_prefix: how many of the first nodes stay whatever is decided, since others read their output.
     """
 
@@ -84,13 +84,20 @@ class Site(Generic[NodeT]):
     was: str
     rule: Rule | None
     reason: str | None = None
-    forms: dict[str, Chain] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
     shared_prefix: int = 0
 
     @property
     def chain(self) -> Chain:
         """What all nodes compute, one after another."""
         return tuple(layer for chain in self.layers for layer in chain)
+
+    def forms(self) -> dict[str, Chain]:
+        """Return the equal chains by name.
+
+        They are computed at each call: kept for all sites at once, their weights would fill the memory.
+        """
+        return self.rule.rewrite(self.chain) if self.rule is not None and self.names else {}
 
 
 def find(graph: Graph[NodeT]) -> list[Site[NodeT]]:
@@ -143,7 +150,7 @@ def _site(graph: Graph[NodeT], rule: Rule, row: tuple[NodeT, ...]) -> Site[NodeT
     path = graph.path(_namesake(graph, row))
     if reason := rule.check(chain):
         return Site(path, row, layers, rule.name, rule, reason)
-    return Site(path, row, layers, rule.name, rule, None, rule.rewrite(chain), shared_prefix)
+    return Site(path, row, layers, rule.name, rule, None, tuple(rule.rewrite(chain)), shared_prefix)
 
 
 def _unmatched(graph: Graph[NodeT], node: NodeT) -> Site[NodeT]:

@@ -10,12 +10,14 @@ from subpixel.extras import needing
 with needing("onnx"):
     import onnx_ir as ir
 
-from subpixel.rewriter.decide import Cache, Settings, Target, decide
+from subpixel.rewriter.cache import Cache
+from subpixel.rewriter.decide import Settings, decide
 from subpixel.rewriter.onnx.examples import feeds
 from subpixel.rewriter.onnx.files import checked, from_proto, load_model
 from subpixel.rewriter.onnx.runtimes import find_runtime
 from subpixel.rewriter.onnx.target import OnnxTarget
 from subpixel.rewriter.report import Report
+from subpixel.rewriter.target import Target
 
 __all__ = ["rewrite_onnx"]
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from subpixel.rewriter.decide import Choices
 from subpixel.rewriter.onnx.graph import OnnxGraph
 from subpixel.rewriter.onnx.lower import Lowering
 from subpixel.rewriter.onnx.quantised import QuantisedLowering, centred
 from subpixel.rewriter.sites import Site
+from subpixel.rewriter.target import Choices
 
 
 def fragment(
@@ -50,7 +50,7 @@ def lowered(graph: OnnxGraph, site: Site[ir.Node], form: str, prefix: str) -> Lo
     arguments = prefix, data.dtype or ir.DataType.FLOAT, graph.data
     weights = graph.quantised(site.nodes[0])
     if weights is None:
-        lowering, chain = Lowering(*arguments), site.forms[form]
+        lowering, chain = Lowering(*arguments), site.forms()[form]
     else:
         assert site.rule is not None
         lowering = QuantisedLowering(*arguments, weights=weights, quantiser=graph.quantiser(site.nodes[-1]))
@@ -90,12 +90,12 @@ def install(model: ir.Model, graph: OnnxGraph, choices: Choices) -> ir.Model:
         for value in ir.convenience.create_value_mapping(part).values()
     ]
     touched: set[ir.Node] = set()
-    for site, form in choices.items():
+    for site, choice in choices.items():
         old = values[site.nodes[-1].outputs[0].name or ""]
         producers = (values[node.outputs[0].name or ""].producer() for node in site.nodes)
         touched.update(node for node in producers if node is not None)
-        prefix = _unused(f"{old.name}/{form}", names)
-        lowering = lowered(graph, site, form, prefix)
+        prefix = _unused(f"{old.name}/{choice.form}", names)
+        lowering = lowered(graph, site, choice.form, prefix)
         _replace(copy.graph, old, lowering, values)
         names.append(f"{prefix}/")
     _drop(copy, touched)

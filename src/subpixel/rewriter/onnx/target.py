@@ -1,5 +1,6 @@
 """ONNX models as what `decide` works on: sites, runs, proofs."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from subpixel.measure.difference import relative
 from subpixel.measure.race import Run
-from subpixel.rewriter.decide import KEPT, Choices
+from subpixel.rewriter.forms import KEPT, Choice
 from subpixel.rewriter.layers import (
     Chain,
     Convolution,
@@ -19,7 +20,6 @@ from subpixel.rewriter.layers import (
     Shape,
     Transposed,
     UnshuffledConvolution,
-    converted,
     signature,
 )
 from subpixel.rewriter.onnx.examples import Feeds, other_feeds, random_feeds
@@ -31,6 +31,7 @@ from subpixel.rewriter.onnx.surgery import install, timed
 from subpixel.rewriter.proof import largest_difference
 from subpixel.rewriter.reference import compute
 from subpixel.rewriter.sites import Site, find
+from subpixel.rewriter.target import Choices, Differences, chosen_chain
 
 BOUNDS = {
     ir.DataType.FLOAT: 1e-4,
@@ -43,7 +44,7 @@ UP_SAMPLING_OPERATORS = {"ConvTranspose", "DepthToSpace", "Resize"}
 
 
 class OnnxTarget:
-    """A model; see `decide.Target`.
+    """A model; see `target.Target`.
 
     Args:
         model: as it came.
@@ -80,23 +81,21 @@ class OnnxTarget:
         layers = "; ".join(map(_signature, site.chain))
         return f"{layers} at {self.shape(site)} {self._dtype(site).name} {site.shared_prefix}"
 
-    def names(self, site: Site[Any]) -> list[str]:
+    def choices(self, site: Site[Any]) -> list[Choice]:
         """See `Target`."""
-        return list(site.forms)
+        return list(map(Choice, site.names))
 
-    def runs(self, site: Site[Any]) -> dict[str, Run]:
+    def runs(self, site: Site[Any], choices: Sequence[Choice]) -> dict[Choice, Run]:
         """See `Target`."""
         runs = {KEPT: self._run(timed(self.graph, site, None))}
-        for form in site.forms:
+        for choice in choices:
             with suppress(ValueError):  # a form that the runtime refuses is none to choose
-                runs[form] = self._run(timed(self.graph, site, form))
+                runs[choice] = self._run(timed(self.graph, site, choice.form))
         return runs
 
-    def difference(self, site: Site[Any], form: str) -> float:
+    def difference(self, site: Site[Any], choice: Choice) -> float | None:
         """See `Target`."""
-        assert site.rule is not None
-        chain = converted(site.chain, _doubled)
-        changed = site.rule.rewrite(chain)[form]
+        chain, changed = (chosen_chain(site, each, _doubled) for each in (KEPT, choice))
         _, channels, *sizes = self.shape(site)
         random = np.random.default_rng(self.seed)
 
@@ -108,13 +107,13 @@ class OnnxTarget:
                 return None
             return relative(compute(changed, x), expected)
 
-        return largest_difference(at, len(sizes), site.path)
+        return largest_difference(at, len(sizes))
 
     def rewritten(self, choices: Choices) -> ir.Model:
         """See `Target`."""
         return install(self.model, self.graph, choices)
 
-    def differences(self, model: ir.Model, choices: Choices) -> tuple[float | None, float]:
+    def differences(self, model: ir.Model, choices: Choices) -> Differences:
         """See `Target`; also where the sites end, as what follows may hide what they do.
 
         Runtimes have no convolution in float64.
@@ -130,7 +129,7 @@ class OnnxTarget:
             found += [] if outputs is None else map(self._relative, run(feeds), outputs)
         del run
         found += map(self._relative, self._whole(model)(self.example), self._whole(None)(self.example))
-        return None, max(found)
+        return Differences(None, max(found))
 
     def whole(self, model: ir.Model | None) -> Run:
         """See `Target`."""
@@ -149,13 +148,13 @@ class OnnxTarget:
 
     def _with_onnx_reason(self, site: Site[Any]) -> Site[Any]:
         """With the reason to keep it that is ONNX's own, if there is one."""
-        reason = self._reason(site) if site.forms else None
-        return site if reason is None else replace(site, reason=reason, forms={})
+        reason = self._reason(site) if site.names else None
+        return site if reason is None else replace(site, reason=reason, names=())
 
     def _reason(self, site: Site[Any]) -> str | None:
         if self._dtype(site) not in BOUNDS:
             return f"its pixels are {self._dtype(site).name}"
-        if any(map(_unshuffles, site.forms.values())) and not _of_fixed_sizes(self._data_value(site)):
+        if any(map(_unshuffles, site.forms().values())) and not _of_fixed_sizes(self._data_value(site)):
             return "the sizes of its input are symbolic"
         if self.graph.quantised(site.nodes[0]) is None and any(map(self.graph.reads_integers, site.nodes)):
             return "its weights are quantised, and would have to be quantised anew"

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from subpixel.rewriter.decide import ORIGINAL
+from subpixel.rewriter.forms import ORIGINAL
 from subpixel.rewriter.layers import Chain, Convolution, Pointwise, Transposed
 from subpixel.rewriter.pytorch.graph import Scope
 from subpixel.rewriter.pytorch.installed import RewrittenSite

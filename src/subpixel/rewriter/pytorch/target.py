@@ -2,12 +2,13 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import dropwhile, takewhile
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.nn.utils import remove_weight_norm
 from torch.nn.utils.parametrize import is_parametrized
@@ -17,17 +18,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 from subpixel.functional import CHANNELS_LAST, memory_format
 from subpixel.measure.machine import processor
 from subpixel.measure.race import Run
-from subpixel.rewriter.decide import (
-    KEPT,
-    ORIGINAL,
-    Cache,
-    Choices,
-    Settings,
-    Target,
-    base,
-    decide,
-)
-from subpixel.rewriter.layers import Chain, Pointwise, Resize, Shape, converted, signature
+from subpixel.rewriter.cache import Cache
+from subpixel.rewriter.decide import Settings, decide
+from subpixel.rewriter.forms import KEPT, ORIGINAL, PRODUCTS, Choice, MemoryFormat, gathered
+from subpixel.rewriter.layers import Chain, Layer, Pointwise, Shape, signature
 from subpixel.rewriter.proof import largest_difference
 from subpixel.rewriter.pytorch.comparison import copied, difference, run_model
 from subpixel.rewriter.pytorch.graph import Scope, Values, data_input
@@ -41,11 +35,16 @@ from subpixel.rewriter.pytorch.recording import as_module, autocast, export_like
 from subpixel.rewriter.pytorch.surgery import Replacement, fragment, install, replaced
 from subpixel.rewriter.report import Report
 from subpixel.rewriter.sites import Site
+from subpixel.rewriter.target import Choices, Differences, Target, chosen_chain
 
 Search = Callable[[nn.Module, tuple[Any, ...], Mapping[str, Any]], list[Scope]]
 BOUNDS = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 NO_OTHER_SIZE = "the whole model takes no other size than the example's; each site was proven at more"
-FORMATS = {torch.contiguous_format: "contiguous"} | dict.fromkeys(CHANNELS_LAST.values(), "channels last")
+FORMATS: dict[torch.memory_format, MemoryFormat] = {
+    torch.contiguous_format: "contiguous",
+    torch.channels_last: "channels last",
+    torch.channels_last_3d: "channels last",
+}
 
 
 def rewrite_pytorch(model: Any, example_inputs: Any, settings: Settings, cache: Cache) -> tuple[Any, Report]:
@@ -109,7 +108,7 @@ class Located(NamedTuple):
 
 
 class ModuleTarget:
-    """A module; see `decide.Target`."""
+    """A module; see `target.Target`."""
 
     def __init__(
         self,
@@ -150,37 +149,35 @@ class ModuleTarget:
         layers = "; ".join(map(signature, site.chain))
         return f"{layers} at {tuple(given.shape)} {given.dtype} {formats} {site.shared_prefix}"
 
-    def names(self, site: Site[Any]) -> list[str]:
+    def choices(self, site: Site[Any]) -> list[Choice]:
         """See `Target`: each form in the memory format that the input has, and in the other one."""
         given = self._located[site].given
         if given.ndim not in CHANNELS_LAST:
-            return list(site.forms)
+            return list(map(Choice, site.names))
         other = FORMATS[_other_format(given)]
-        both = (
-            form for form in (ORIGINAL, *site.forms) if form != "products"
-        )  # which has a layout of its own
-        return [*site.forms, *(f"{form}, {other}" for form in both)]
+        both = (form for form in (ORIGINAL, *site.names) if form != PRODUCTS)
+        return [*map(Choice, site.names), *(Choice(form, other) for form in both)]
 
-    def runs(self, site: Site[Any]) -> dict[str, Run]:
+    def runs(self, site: Site[Any], choices: Sequence[Choice]) -> dict[Choice, Run]:
         """See `Target`."""
         scope, given, _ = self._located[site]
         start = fragment(scope, site.nodes[: site.shared_prefix])(given) if site.shared_prefix else given
         runs = {KEPT: _run_on(fragment(scope, site.nodes[site.shared_prefix :]), start)}
-        for name in self.names(site):
-            runs[name] = _run_on(replaced(scope, self._replacement(site, name, site.forms)), given)
+        forms = site.forms() | {ORIGINAL: gathered(site.chain)}
+        for choice in choices:
+            replacement = self._replacement(site, choice, forms[choice.form], given.dtype)
+            runs[choice] = _run_on(replaced(scope, replacement), given)
         return runs
 
-    def difference(self, site: Site[Any], form: str) -> float:
+    def difference(self, site: Site[Any], choice: Choice) -> float | None:
         """See `Target`."""
         scope, given, _ = self._located[site]
-        chain = converted(site.chain, torch.Tensor.double)
-        assert site.rule is not None
-        forms = site.rule.rewrite(chain) | {ORIGINAL: chain}
+        chain = chosen_chain(site, choice, torch.Tensor.double)
         original, changed = (
             materialised(copy.deepcopy(module)).double()  # pointwise modules are the model's own
             for module in (
                 fragment(scope, site.nodes),
-                replaced(scope, self._replacement(site, form, forms, torch.float64)),
+                replaced(scope, self._replacement(site, choice, chain, torch.float64)),
             )
         )
         generator = torch.Generator().manual_seed(self.seed)
@@ -194,7 +191,7 @@ class ModuleTarget:
                 return None
             return difference(changed(x), expected)
 
-        return largest_difference(at, given.ndim - 2, site.path)
+        return largest_difference(at, given.ndim - 2)
 
     def rewritten(self, choices: Choices) -> nn.Module:
         """See `Target`."""
@@ -203,20 +200,20 @@ class ModuleTarget:
         for site in choices:
             by_scope.setdefault(self._located[site].scope, []).append(site)
         for scope, changed in by_scope.items():
-            forms = {site: self._replacement(site, choices[site], site.forms) for site in changed}
-            install(model, scope, forms)
+            install(model, scope, {site: self._chosen(site, choices[site]) for site in changed})
         return model
 
-    def differences(self, model: nn.Module, choices: Choices) -> tuple[float | None, float]:
+    def differences(self, model: nn.Module, choices: Choices) -> Differences:
         """See `Target`."""
         found = [self._difference(model, self.args, self.kwargs)]
+        notes: tuple[str, ...] = ()
         for args, kwargs in self._other_sizes():
             with suppress(OtherBranchError):
                 found.append(self._difference(model, args, kwargs))
                 break
         else:
-            self.notes = (NO_OTHER_SIZE,)
-        return self._difference_in_double(choices), max(found)
+            notes = (NO_OTHER_SIZE,)
+        return Differences(self._difference_in_double(choices), max(found), notes)
 
     def _difference(self, model: nn.Module, args: Any, kwargs: Any) -> float:
         """From the original; what rounding may turn over is left to the proof in float64."""
@@ -227,22 +224,21 @@ class ModuleTarget:
         """See `Target`."""
         return _run_on(model or self.model, *self.args, **self.kwargs)
 
-    def _replacement(
-        self, site: Site[Any], name: str, forms: Mapping[str, Chain], dtype: torch.dtype | None = None
-    ) -> Replacement:
-        """A form by name, lowered."""
+    def _chosen(self, site: Site[Any], choice: Choice) -> Replacement:
+        return self._replacement(site, choice, chosen_chain(site, choice), self._located[site].given.dtype)
+
+    def _replacement(self, site: Site[Any], choice: Choice, chain: Chain, dtype: torch.dtype) -> Replacement:
+        """Lower a chain to a module, and pointwise nodes before and after it."""
         _, given, result = self._located[site]
-        chain = forms.get(base(name), site.chain)
-        inner = memory_format(given) if base(name) == name else _other_format(given)
-        nodes = tuple(layer.node for layer in chain if isinstance(layer, Pointwise))
-        plain = [layer for layer in chain if not isinstance(layer, Pointwise)]
+        before = tuple(takewhile(_is_pointwise, chain))
+        after = tuple(dropwhile(lambda layer: not _is_pointwise(layer), chain[len(before) :]))
+        plain = chain[len(before) : len(chain) - len(after)]
+        assert all(map(_is_pointwise, after))  # no rule gives a form with functions in between
+        inner = memory_format(given) if choice.memory_format is None else _other_format(given)
         formats = memory_format(given), inner, memory_format(result)
-        like = torch.empty(0, dtype=dtype or given.dtype, device=given.device)
-        # In the original they may be in between: they commute with its resize, or with its shuffle.
-        in_front = isinstance(chain[0], Pointwise | Resize)
-        before, after = (nodes, ()) if in_front else ((), nodes)
-        recipe = Recipe.of(site.was, site.chain, base(name), formats)
-        return Replacement(before, RewrittenSite(lower(plain, like, formats), given.ndim, recipe), after)
+        module = lower(plain, torch.empty(0, dtype=dtype, device=given.device), formats)
+        recipe = Recipe.of(site.was, site.chain, choice.form, formats)
+        return Replacement(_nodes(before), RewrittenSite(module, given.ndim, recipe), _nodes(after))
 
     def _other_sizes(self) -> Iterator[tuple[Any, Any]]:
         """Random inputs of other sizes that the model takes."""
@@ -347,6 +343,14 @@ def _located(scope: Scope, site: Site[Any]) -> Located:
     source = data_input(site.nodes[0]) if site.nodes else None
     given = nothing if source is None else scope.values.get(source, nothing)
     return Located(scope, given, scope.values.get(site.nodes[-1], nothing) if site.nodes else nothing)
+
+
+def _is_pointwise(layer: Layer) -> bool:
+    return isinstance(layer, Pointwise)
+
+
+def _nodes(pointwise: Sequence[Layer]) -> tuple[fx.Node, ...]:
+    return tuple(layer.node for layer in pointwise if isinstance(layer, Pointwise))
 
 
 def _other_format(x: Tensor) -> torch.memory_format:
