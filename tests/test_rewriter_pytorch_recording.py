@@ -4,6 +4,7 @@ import builtins
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -89,6 +90,44 @@ class TakesAList(Up):
         return torch.split(self.up2(images), images.shape[0] // 2, dim=0)
 
 
+class LooksAtTypes(Up):
+    """The limits of a precision, as in masks of attention."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up2(x.clamp(torch.finfo(x.dtype).min, torch.finfo(x.dtype).max / 2))
+
+
+def decorated(forward: Any) -> Any:
+    @wraps(forward)
+    def call(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        kwargs.setdefault("scale", 2.0 if len(args) < 2 else args[1])
+        args = args[:1]
+        return forward(self, *args, **kwargs)
+
+    return call
+
+
+class IsDecorated(Up):
+    """As in transformers, where a decorator gives arguments."""
+
+    @decorated
+    def forward(self, x: Tensor, scale: float = 1.0, *, power: int = 1, **more: Tensor) -> Tensor:
+        return self.up2(x * scale) ** power + sum(more.values())
+
+
+class AssignsInWhatIsNotRecorded(nn.Module):
+    """No up-sampler, as far as anybody can see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(4, 4, 2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.from_numpy(x.numpy() * 1)
+        x[:, 0] = 0
+        return self.up(x)
+
+
 class CallsWithAList(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -125,6 +164,9 @@ class ChangesAList(nn.Module):
         (SetsTheSameBuffer, 1),
         (TensorOfSizes, 1),
         (Rounds, 1),
+        (LooksAtTypes, 1),
+        (IsDecorated, 1),
+        (AssignsInWhatIsNotRecorded, 1),
         (CallsWithAList, 2),
         (ChangesAList, 4),
     ],
@@ -148,6 +190,23 @@ def test_an_argument_of_many_tensors(net: type[nn.Module], example: Any, other: 
     changed, report = forcibly(model, (example,))
     assert became(report) == {"conv": "compact"}
     assert_same_function(changed, model, (example,), (other,))
+
+
+@pytest.mark.parametrize(
+    "example",
+    [(EXAMPLE, 3.0), {"x": EXAMPLE, "power": 2}, {"power": 3, "a": OTHER[:1, :, :1, :1], "x": EXAMPLE}],
+)
+def test_arguments_of_a_decorated_forward(example: Any) -> None:
+    model = seeded(IsDecorated())
+    changed, report = forcibly(model, example)
+    assert became(report) == {"conv": "compact"}
+    assert_same_function(changed, model, example)
+
+
+def test_other_names_than_in_the_example_are_an_error() -> None:
+    changed, _ = forcibly(seeded(IsDecorated()), {"x": EXAMPLE, "a": EXAMPLE.mean()})
+    with pytest.raises(OtherBranchError, match=r"was \['a'\]; got \['b'\]"):
+        changed(EXAMPLE, b=EXAMPLE.mean())
 
 
 def test_a_list_that_a_forward_changes_is_changed() -> None:

@@ -59,7 +59,7 @@ def _kind(before: torch.Size, after: torch.Size, most: int) -> str | None:
     All spatial axes but those of time must grow, where batch and channels do not: attention and windows
     reshape too.
     """
-    if len(before) not in (3, 4, 5) or before[0] != after[0]:
+    if len(before) not in (3, 4, 5) or before[0] != after[0] or sorted(before) == sorted(after):
         return None
     grown = {axis for axis, (n, m) in enumerate(zip(before, after, strict=True)) if m > n > 1 and m % n == 0}
     other = {axis for axis, (n, m) in enumerate(zip(before, after, strict=True)) if m != n} - grown

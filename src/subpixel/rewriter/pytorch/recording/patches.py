@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
 from subpixel.rewriter.pytorch.recording.witness import Witness, has_witness
@@ -64,7 +65,7 @@ def watched_parameters(read: Callable[[nn.Module], None]) -> Iterator[None]:
 
 @contextmanager
 def patched(recorder: Recorder, names: dict[str, Any]) -> Iterator[None]:
-    """Send the calls of modules, `isinstance` and the functions of `math` through a recorder.
+    """Send the calls of modules, `isinstance`, the functions of `math` and limits of types to a recorder.
 
     Args:
         recorder: is told of the calls.
@@ -89,6 +90,8 @@ def patched(recorder: Recorder, names: dict[str, Any]) -> Iterator[None]:
         patches.enter_context(replaced(nn.Module, "__getattr__", read))
         patches.enter_context(replaced(builtins, "isinstance", _seeing_through(builtins.isinstance)))
         functions = {id(function) for function in vars(math).values() if callable(function)}
+        for name in ("finfo", "iinfo"):
+            patches.enter_context(replaced(torch, name, _recorded(getattr(torch, name), recorder)))
         for place in (vars(math), names):
             for name, function in list(place.items()):
                 if id(function) in functions:

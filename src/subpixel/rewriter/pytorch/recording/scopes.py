@@ -85,7 +85,7 @@ def _candidates(model: nn.Module, name: str, inlined: set[nn.Module]) -> list[st
 
 def _is_final(recording: Recording, owner: nn.Module, seen: Seen) -> bool:
     """Say whether a recording is to be searched, or its reason shown: what failed for all its callers."""
-    return recording.scope.reason is None or owner in seen.callers
+    return recording.scope.reason is None or seen.callers.get(owner, False)
 
 
 def _calls(

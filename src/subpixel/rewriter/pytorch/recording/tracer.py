@@ -82,8 +82,33 @@ class Tracer(fx.Tracer):
         return self.graph
 
     def _run_forward(self, root: nn.Module) -> Any:
-        forward, arguments = self.create_args_for_root(type(root).forward, is_module=True)
-        return forward(*map(self._unpacked, arguments))
+        """Call the forward with a placeholder for each argument, by position or by name as in the example.
+
+        `fx.Tracer.create_args_for_root` patches the code of forwards with *args or **kwargs, which fails for
+        decorated ones.
+        """
+        positional: list[Any] = []
+        named: dict[str, Any] = {}
+        for index, parameter in enumerate(inspect.signature(root.forward).parameters.values()):
+            value, name = self._placeholder(parameter), parameter.name
+            by_position = index < len(self._call[0])
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                positional += [value[item] for item in range(len(value))]
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                self.fixed(self.create_proxy("call_function", sorted, (value,), {}))
+                named |= {key: value[key] for key in value.value}
+            elif hasattr(type(root).forward, "__wrapped__") and not by_position and name not in self._call[1]:
+                if type(value) is Witness:
+                    self.fixed(value)  # a decorator may give the forward another default
+            elif by_position or parameter.kind is parameter.POSITIONAL_ONLY:
+                positional.append(self._unpacked(value))
+            else:
+                named[name] = self._unpacked(value)
+        return type(root).forward(root, *positional, **named)
+
+    def _placeholder(self, parameter: inspect.Parameter) -> Any:
+        name, default = str(parameter).partition(":")[0].partition("=")[0], parameter.default
+        return self.create_proxy("placeholder", name, () if default is parameter.empty else (default,), {})
 
     def proxy(self, node: fx.Node) -> Witness:
         """See `fx.Tracer`."""

@@ -24,12 +24,13 @@ class Seen:
     """What a run shows, in the order of the run.
 
     Attributes:
-        callers: modules whose own forward must be recorded, as it up-samples, pairs or looks at layers.
+        callers: modules whose own forward must be recorded, as it up-samples, pairs or looks at layers; and
+            whether that is certain: an assignment to a part of a tensor may insert zeros or not.
         users: by module, the modules whose forward calls it; None if something looks at its weights.
         moves: modules that up-sample by moving pixels, and how.
     """
 
-    callers: dict[nn.Module, None] = field(default_factory=dict)
+    callers: dict[nn.Module, bool] = field(default_factory=dict)
     users: dict[nn.Module, set[nn.Module | None]] = field(default_factory=dict)
     moves: dict[tuple[nn.Module, str], None] = field(default_factory=dict)
 
@@ -43,7 +44,7 @@ def watch(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
         if stack and (
             isinstance(module, PAIRED) or (isinstance(module, ALONE) and asks_for_classes(stack[-1]))
         ):
-            seen.callers[stack[-1]] = None
+            seen.callers[stack[-1]] = True
         seen.users.setdefault(module, set()).update(stack[-1:])
         stack.append(module)
 
@@ -70,20 +71,18 @@ class _Functions(TorchFunctionMode):
         kwargs, name = kwargs or {}, getattr(function, "__name__", "")
         result = function(*args, **kwargs)
         if self._stack:
-            if _up_samples(name, args) and own_kind(self._stack[-1]) is None:
-                self._seen.callers[self._stack[-1]] = None
+            caller, certain = self._stack[-1], name in UP_SAMPLERS
+            if (certain or _may_insert_zeros(name, args)) and own_kind(caller) is None:
+                self._seen.callers[caller] = certain or self._seen.callers.get(caller, False)
             if kind := self._moves.kind(name, args, kwargs, result):
-                self._seen.moves[self._stack[-1], kind] = None
+                self._seen.moves[caller, kind] = None
         return result
 
 
-def _up_samples(name: str, args: tuple[Any, ...]) -> bool:
-    """Say whether a call may be an up-sampler.
-
-    Zeros may be inserted by an assignment, or by padding cells of one pixel.
-    """
+def _may_insert_zeros(name: str, args: tuple[Any, ...]) -> bool:
+    """Say whether a call may put zeros between pixels, by an assignment or by padding cells of one pixel."""
     cells = name == "pad" and isinstance(args[0], Tensor) and args[0].ndim > 5
-    return name in UP_SAMPLERS or name == "__setitem__" or cells
+    return name == "__setitem__" or cells
 
 
 @contextmanager
