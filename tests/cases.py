@@ -105,11 +105,12 @@ def scatter(case: Case) -> NDArray[np.float64]:
     strides, dilations = np.array(case.strides), np.array([axis.dilation for axis in case.geometry])
     paddings = np.array([axis.padding for axis in case.geometry])
     c_in, c_out = case.channels
-    output = np.zeros((*x.shape[: -1 - len(case.sizes)], c_out * case.groups, *case.output_sizes))
+    bounds = case.output_sizes
+    output = np.zeros((*x.shape[: -1 - len(case.sizes)], c_out * case.groups, *bounds))
     for n in np.ndindex(*case.sizes):
         for t in np.ndindex(*weight.shape[2:]):
-            position = tuple(np.array(n) * strides + np.array(t) * dilations - paddings)
-            if all(0 <= at < size for at, size in zip(position, case.output_sizes, strict=True)):
+            position = tuple((np.array(n) * strides + np.array(t) * dilations - paddings).tolist())
+            if all(0 <= at < size for at, size in zip(position, bounds, strict=True)):
                 for group in range(case.groups):
                     inputs, outputs = (slice(group * count, (group + 1) * count) for count in (c_in, c_out))
                     output[(..., outputs, *position)] += (

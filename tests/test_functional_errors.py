@@ -7,8 +7,8 @@ import torch
 
 from subpixel.functional import Form, conv_transpose
 
-X = torch.rand(1, 4, 5, 5)
-WEIGHT = torch.rand(4, 3, 3, 3)
+X = torch.ones(1, 4, 5, 5)
+WEIGHT = torch.ones(4, 3, 3, 3)
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "output_padding": (
@@ -24,7 +24,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "other channels": ({"x": X[:, :3]}, r"x must be \(batch, 4, 2 sizes\).* got \(1, 3, 5, 5\)"),
     "too few axes": ({"x": X[0, 0]}, r"got \(5, 5\)"),
     "too many axes": ({"x": X[None]}, r"got \(1, 1, 4, 5, 5\)"),
-    "another bias": ({"bias": torch.rand(4)}, r"bias must be \(3,\); got \(4,\)"),
+    "another bias": ({"bias": torch.ones(4)}, r"bias must be \(3,\); got \(4,\)"),
     "another dtype": ({"x": X.double()}, "dtype|type"),
     "no input channels": ({"x": X[:, :0], "weight": WEIGHT[:0]}, r"weight must have channels; got \(0, 3"),
     "no output channels": ({"weight": WEIGHT[:, :0]}, r"weight must have channels; got \(4, 0, 3, 3\)"),
@@ -49,7 +49,7 @@ def test_refuses_what_pytorch_refuses(bad: str, form: Form) -> None:
 @pytest.mark.parametrize("form", ["transposed", "compact"])
 @pytest.mark.parametrize("ndim", [0, 4])
 def test_refuses_other_dimensions(ndim: int, form: Form) -> None:
-    x, weight = torch.rand(1, 4, *[3] * ndim), torch.rand(4, 2, *[2] * ndim)
+    x, weight = torch.ones(1, 4, *[3] * ndim), torch.ones(4, 2, *[2] * ndim)
     with pytest.raises(RuntimeError, match="weight must have 1 to 3 spatial axes; got"):
         conv_transpose(x, weight, form=form)
 

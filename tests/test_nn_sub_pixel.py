@@ -23,7 +23,7 @@ def test_is_a_convolution_and_a_shuffle(ndim: int, kernel_size: int) -> None:
         4, 2 * 3**ndim, kernel_size, padding="same", groups=2, dilation=2
     )
     conv.load_state_dict(layer.state_dict())
-    x = torch.randn(2, 4, *range(5, 5 + ndim))
+    x = torch.randn(2, 4, *range(5, 5 + ndim), generator=torch.Generator().manual_seed(0))
     assert torch.equal(layer(x), periodic_shuffle(conv(x), (3,) * ndim))
     assert layer(x).shape == (2, 2, *(3 * n for n in range(5, 5 + ndim)))
     assert torch.equal(layer(x[0]), periodic_shuffle(conv(x[0]), (3,) * ndim))
@@ -33,7 +33,7 @@ def test_is_a_convolution_and_a_shuffle(ndim: int, kernel_size: int) -> None:
 def test_is_a_transposed_convolution(ndim: int) -> None:
     """Section 2 of the note, as layers: padding K // 2 in LR pixels."""
     layer = LAYERS[ndim](4, 2, 3, 2, bias=False, dtype=torch.float64)
-    x = torch.randn(1, 4, *range(4, 4 + ndim), dtype=torch.float64)
+    x = torch.randn(1, 4, *range(4, 4 + ndim), generator=torch.Generator().manual_seed(0)).double()
     weight = lr_to_transposed(layer.weight, 2)
     padding = next(axis.padding for axis in axes(weight.shape[2:], stride=2, padding=2))
     expected = getattr(torch.nn.functional, f"conv_transpose{ndim}d")(x, weight, stride=2, padding=padding)
@@ -62,14 +62,45 @@ def test_replicate_padding_keeps_a_constant() -> None:
     torch.testing.assert_close(layer(torch.ones(1, 1, 4, 4)), torch.ones(1, 1, 8, 8))
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
-def test_dtypes_autocast_and_copies(dtype: torch.dtype) -> None:
+def whole_numbers() -> tuple[nn.SubPixelConv2d, torch.Tensor, torch.Tensor]:
+    """A layer and an input of small whole numbers, whose sums every dtype holds exactly, and the output."""
     layer = nn.SubPixelConv2d(2, 1, 3, 2)
-    x = torch.randn(1, 2, 4, 4)
-    assert copy.deepcopy(layer).to(dtype)(x.to(dtype)).dtype == dtype
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(-2, 3, (1, 2, 4, 4), generator=generator).float()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(torch.randint(-2, 3, parameter.shape, generator=generator))
+        weight = lr_to_transposed(layer.weight, 2)
+        expected = torch.nn.functional.conv_transpose2d(x, weight, stride=2, padding=2)
+        expected += torch.nn.functional.pixel_shuffle(layer.bias.view(1, 4, 1, 1).expand(1, 4, 4, 4), 2)
+    return layer, x, expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_every_dtype_gives_the_same_whole_numbers(dtype: torch.dtype) -> None:
+    """18 products of at most 4, and a bias: below 256, which bfloat16 counts to without a gap."""
+    layer, x, expected = whole_numbers()
+    y = copy.deepcopy(layer).to(dtype)(x.to(dtype))
+    assert y.dtype == dtype
+    assert torch.equal(y.float(), expected)
+
+
+def test_autocast_gives_the_same_whole_numbers() -> None:
+    layer, x, expected = whole_numbers()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert layer(x).dtype == torch.bfloat16
-    assert layer(x.contiguous(memory_format=torch.channels_last)).shape == (1, 1, 8, 8)
+        y = layer(x)
+    assert y.dtype == torch.bfloat16
+    assert torch.equal(y.float(), expected)
+
+
+def test_channels_last_gives_the_same_in_channels_last() -> None:
+    layer, x, expected = whole_numbers()
+    two = torch.cat([expected, expected], dim=1)
+    both = nn.SubPixelConv2d(2, 2, 3, 2)  # with one channel both formats are the same
+    both.load_state_dict({name: torch.cat([value] * 2) for name, value in layer.state_dict().items()})
+    y = both(x.contiguous(memory_format=torch.channels_last))
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(y, two)
 
 
 def test_shuffle_layers() -> None:
@@ -88,7 +119,7 @@ def test_icnr_starts_as_a_convolution_and_a_nearest_resize(ndim: int) -> None:
     before = layer.weight.clone()
     assert nn.icnr_(layer.weight, 2) is layer.weight
     assert not torch.equal(layer.weight, before)
-    x = torch.randn(1, 4, *[5] * ndim)
+    x = torch.randn(1, 4, *[5] * ndim, generator=torch.Generator().manual_seed(0))
     y = layer(x)
     nearest = torch.nn.functional.interpolate(y[(..., *[slice(None, None, 2)] * ndim)], scale_factor=2)
     torch.testing.assert_close(y, nearest, rtol=0, atol=1e-6)
