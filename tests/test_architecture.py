@@ -54,7 +54,13 @@ rewriter.onnx: files geometry kernels measure rewriter.cache rewriter.decide rew
   rewriter.proof rewriter.reference rewriter.report rewriter.sites rewriter.target without_telemetry
 rewriter: rewriter.cache rewriter.decide rewriter.onnx rewriter.pytorch rewriter.report
 network: files kernels
-engines: kernels network without_telemetry
+engines.engine: network
+engines.cache: files
+engines.choice: engines.cache engines.engine measure network
+engines.openvino: engines.engine kernels network without_telemetry
+engines.onnxruntime: engines.engine network without_telemetry
+engines.torch: engines.engine network
+engines: engines.choice engines.engine network
 raster:
 colour:
 stage: colour engines network raster

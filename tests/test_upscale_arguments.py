@@ -59,7 +59,7 @@ def test_an_engine_that_cannot_is_told_once_and_first(photo: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "Invalid value for --precision: " in done.stderr
-    assert "precision must be 'f32' for onnxruntime" in done.stderr
+    assert "precision must be f32 with the engine onnxruntime" in done.stderr
 
 
 def test_an_empty_input_is_not_the_current_folder(photo: Path) -> None:
@@ -125,9 +125,11 @@ def test_gif_says_what_it_loses(photo: Path) -> None:
         ({"size": (None, None)}, "size must be two integers"),
         ({"size": (9.5, 9)}, "size must be two integers"),
         ({"size": (9, 9, 9)}, "size must be two integers"),
-        ({"size": (9, 9), "scale": 2}, r"scale must not be given with size; got 2 and \(9, 9\)"),
-        ({"quality": 0}, "quality must be 1 to 100; got 0"),
-        ({"quality": 101}, "quality must be 1 to 100; got 101"),
+        ({"size": (9, 9), "scale": 2}, r"scale must not be given with size; got scale=2, size=\(9, 9\)"),
+        ({"quality": 0}, "quality must be an integer from 1 to 100; got 0"),
+        ({"quality": 101}, "quality must be an integer from 1 to 100; got 101"),
+        ({"quality": 90.5}, "quality must be an integer from 1 to 100; got 90.5"),
+        ({"quality": float("nan")}, "quality must be an integer from 1 to 100; got nan"),
     ],
     ids=str,
 )

@@ -4,6 +4,7 @@ A child process with an empty home does what users do. Meanwhile an audit hook l
 `strace`, where it can be had, what the libraries open.
 """
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import PIL.Image
 import pytest
 from onnx_models import model, noise
 
+from subpixel.engines import cache
 from subpixel.rewriter.onnx.files import save_model
 
 AUDIT = """
@@ -37,7 +39,7 @@ import subpixel
 import subpixel.evaluation
 import subpixel.training.run
 
-for engine in ("openvino", "onnxruntime", "torch"):
+for engine in ("auto", "openvino", "onnxruntime", "torch"):
     subpixel.Upscaler(engine=engine).image(np.zeros((8, 8, 3), np.uint8))
 model = torch.nn.Sequential(torch.nn.Upsample(scale_factor=2), torch.nn.Conv2d(3, 3, 3, padding=1)).eval()
 subpixel.rewrite(model, torch.zeros(1, 3, 8, 8), seconds=0)
@@ -85,10 +87,10 @@ class Watched:
         found = (line for line in self.lines if line.startswith(("open ", "os.")) or re.search(CHANGES, line))
         return [line for line in found if not any(path in line for path in inside) and "ENOENT" not in line]
 
-    def kept(self) -> list[Path]:
-        """The files that it left in the user's home and in the temporary folder."""
+    def kept(self) -> dict[str, str]:
+        """The files that it left in the user's home and in the temporary folder, with what is in them."""
         files = [*self.home.rglob("*"), *self.temporary.rglob("*")]
-        return [path for path in files if path.is_file()]
+        return {path.name: path.read_text() for path in files if path.is_file()}
 
 
 def strace(log: Path) -> list[str]:
@@ -104,7 +106,10 @@ def assert_silent(watched: Watched) -> None:
     assert watched.status == 0, watched.errors
     assert watched.connections() == []
     assert watched.changes() == []
-    assert watched.kept() == []
+    kept = watched.kept()
+    choices = json.loads(kept.pop(cache.NAME, "{}"))  # hashes of what was chosen from, and what was chosen
+    assert all(re.fullmatch("[0-9a-f]{64} [a-z]+ (f32|bf16)", " ".join(item)) for item in choices.items())
+    assert kept == {}
 
 
 def test_the_command_is_silent(tmp_path: Path) -> None:
@@ -129,7 +134,7 @@ socket.socket(type=socket.SOCK_DGRAM).connect(("127.0.0.1", 9))
 """
     watched = Watched(tmp_path / "child", code, tmp_path / "elsewhere")
     assert any(str(tmp_path / "elsewhere") in line for line in watched.changes())
-    assert watched.kept() == [watched.home / "id"]
+    assert watched.kept() == {"id": "a lasting identifier"}
     assert watched.connections()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import combinations_with_replacement
 from math import ceil, log2, prod
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -44,15 +45,20 @@ class Upscaler:
     Luma goes through the network; chroma and opacity through bicubic interpolation, as an LR convolution.
     Work is done in tiles, and the tiles together are exactly the whole.
 
+    One upscaler serves any number of threads at once. It can be pickled: the settings and the network go
+    along, and the engines are made anew where it is unpickled.
+
     Args:
         network: a shipped name, a safetensors file, or an LR network; None takes the shipped default for
             the scale that is asked for.
-        engine: "openvino", "onnxruntime", "torch", or "auto" for the fastest that works here.
-        precision: "f32", "bf16", or "auto": bf16 where the processor has it, but only for 8-bit images.
+        engine: "openvino", "onnxruntime", "torch", or "auto" for the one that is measured to be the fastest
+            here; see `subpixel.engines.choice.fastest`.
+        precision: "f32", "bf16", or "auto" for the faster one, which is f32 except for 8-bit images on a
+            processor that has bf16.
 
     Raises:
         ValueError: no such network.
-        TypeError: it is none of these.
+        TypeError: the network is none of these.
 
     Example:
         >>> from subpixel.network import bicubic
@@ -76,6 +82,13 @@ class Upscaler:
         self._engine = engine
         self._precision = precision
         self._stages: dict[tuple[int, bool], Stage] = {}
+        self._making = Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key not in ("_stages", "_making")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _stages={}, _making=Lock())
 
     def plane(self, plane: Pixels, scale: int | None = None) -> Pixels:
         """Enlarge a plane of Y as it stands, in studio range.
@@ -96,7 +109,7 @@ class Upscaler:
         return self._array(plane[..., None], Layout("y"), scale)[..., 0]
 
     def image(self, image: AnyImage, scale: int | None = None) -> AnyImage:
-        """Enlarge an image; what goes in comes out: an array of the same type, or a PIL image.
+        """Enlarge an image: an array gives an array of the same type, a PIL image gives a PIL image.
 
         Args:
             image: (height, width) or (height, width, bands), uint8, uint16, or floats in 0..1; the bands are
@@ -130,10 +143,10 @@ class Upscaler:
             size: the width and height to reach instead: by the next factors up, then a resampling down. One
                 of them may be None, to keep the proportions.
             quality: 1 to 100 for formats that are lossy.
-            progress: told the fraction done, in 0..1.
+            progress: called with the fraction done, in 0..1.
 
         Returns:
-            What was written, and what its format could not hold.
+            The file that was written, with notes on what its format could not hold.
 
         Raises:
             ValueError: an argument is out of range, `scale` is given with `size`, the source is no image that
@@ -156,19 +169,19 @@ class Upscaler:
         return images.write(destination, pages, picture, size=target, quality=quality, progress=progress)
 
     def factor(self, scale: int | None = None) -> int:
-        """The factor for a scale that is asked for: None is the network's own, or 2.
+        """Return the factor for a scale that is asked for: None is the network's own, or 2.
 
         Raises:
             ValueError: there is no network for it.
-            TypeError: it is no integer.
+            TypeError: the scale is not an integer.
         """
         if scale is None:
             return self._factors[0]
-        if not isinstance(scale, int | np.integer):
+        if not _is_integer(scale):
             raise TypeError(f"the scale must be an integer; got {scale!r}.")
         if scale not in self._factors:
             raise ValueError(f"the scale must be {' or '.join(map(str, self._factors))}; got {scale}.")
-        return scale
+        return int(scale)  # NumPy's small integers would overflow in what is computed from it
 
     def prepare(self, scale: int | None = None) -> None:
         """Make the engine ready, so that what is wrong with it shows before any image.
@@ -176,6 +189,7 @@ class Upscaler:
         Raises:
             ValueError: the engine does not have the precision here, or there is no such engine.
             ImportError: the engine's package is missing; the message names the pip command.
+            RuntimeError: the engine does not start.
         """
         self._stage(self.factor(scale), exact=False)
 
@@ -185,7 +199,7 @@ class Upscaler:
         return np.concatenate([*self._enlarge(raster, (self.factor(scale),), pixels.dtype).strips])
 
     def _enlarge(self, raster: Raster, factors: Factors, dtype: np.dtype[Any]) -> Raster:
-        """Enlarge by one factor after the other, rounding once."""
+        """Enlarge by one factor after the other; only the last result is rounded."""
         exact = dtype != np.uint8
         for r in factors[:-1]:
             raster = enlarge(raster, self._stage(r, exact), np.dtype(np.float32))
@@ -194,22 +208,24 @@ class Upscaler:
         return raster
 
     def _stage(self, factor: int, exact: bool) -> Stage:
-        if (factor, exact) not in self._stages:
-            network = self._network or load(self._default_names[factor])
-            precision = "f32" if exact and self._precision == "auto" else self._precision
-            self._stages[factor, exact] = Stage(
-                network,
-                engines.create(network, self._engine, precision),
-                engines.create(bicubic(factor), self._engine, "f32"),
-            )
-        return self._stages[factor, exact]
+        with self._making:
+            if (factor, exact) not in self._stages:
+                network = self._network or load(self._default_names[factor])
+                precision = "f32" if exact and self._precision == "auto" else self._precision
+                sharp = engines.create(network, self._engine, precision)
+                # The same engine: a second one would cost its import and memory, for a tenth of the work.
+                smooth = engines.create(bicubic(factor), sharp.name, "f32")
+                self._stages[factor, exact] = Stage(network, sharp, smooth)
+            return self._stages[factor, exact]
 
     def _pil(self, image: "Image", scale: int | None) -> "Image":
         import PIL.Image  # noqa: PLC0415 (installed where such an image comes from)
 
         if not isinstance(image, PIL.Image.Image):
             raise TypeError(f"an image must be a NumPy array or a PIL image; got {type(image).__name__}.")
-        image = _plain(image)
+        if 0 in image.size:
+            raise ValueError(f"an image must have at least one pixel; got {image.width}x{image.height}.")
+        image = _without_palette(image)
         if image.mode not in _PIL_LAYOUTS:
             raise ValueError(
                 f"a PIL image must be of mode {', '.join(_PIL_LAYOUTS)}, 1 or P; got {image.mode}."
@@ -222,15 +238,15 @@ class Upscaler:
         return result
 
 
-def _plain(image: "Image") -> "Image":
-    """One value a band instead of a palette or bits."""
+def _without_palette(image: "Image") -> "Image":
+    """Return the image with a value for each band of each pixel, instead of an index or a bit."""
     if image.mode == "P":
         return image.convert("RGBA" if "transparency" in image.info else "RGB")
     return image.convert("L") if image.mode == "1" else image
 
 
 def _reaching(size: Size, width: int, height: int, factors: Factors) -> Factors:
-    """The factors, small first, with the least product that reaches a size; none if it is no larger."""
+    """Return the factors, small first, whose product is the least that reaches a size; () where 1 does."""
     needed = max(size[0] / width, size[1] / height)
     if needed > 1 and max(factors) == 1:
         raise ValueError(f"a network must enlarge, to reach {size[0]}x{size[1]}; its factor is 1.")
@@ -240,8 +256,8 @@ def _reaching(size: Size, width: int, height: int, factors: Factors) -> Factors:
 
 
 def _proportional(size: tuple[int | None, int | None], width: int, height: int) -> Size:
-    """The size with what is missing in proportion."""
-    to_width, to_height = size
+    """Return the size, a missing side in proportion to the other."""
+    to_width, to_height = (None if side is None else int(side) for side in size)
     return (
         to_width or max(1, round(width * (to_height or 0) / height)),
         to_height or max(1, round(height * (to_width or 0) / width)),
@@ -253,16 +269,20 @@ def _check_options(
 ) -> None:
     if size is not None:
         if scale is not None:
-            raise ValueError(f"scale must not be given with size; got {scale} and {size}.")
+            raise ValueError(f"scale must not be given with size; got scale={scale}, size={size}.")
         sides = [side for side in size if side is not None]
-        if not sides or len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        if not sides or len(size) != 2 or not all(_is_integer(side) and side > 0 for side in sides):
             raise ValueError(f"size must be two integers from 1, one of them perhaps None; got {size}.")
-    if quality is not None and not 1 <= quality <= 100:
-        raise ValueError(f"quality must be 1 to 100; got {quality}.")
+    if quality is not None and not (_is_integer(quality) and 1 <= quality <= 100):
+        raise ValueError(f"quality must be an integer from 1 to 100; got {quality}.")
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer)
 
 
 def _check_pixels(pixels: Any, *bands: int) -> None:
-    """Raise unless it is an array of a plane, or of an image with one of these numbers of bands."""
+    """Raise an error unless the pixels are a plane, or an image with one of these numbers of bands."""
     if not isinstance(pixels, np.ndarray):
         raise TypeError(f"pixels must be a NumPy array; got {type(pixels).__name__}.")
     fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in bands)

@@ -7,7 +7,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.tape import Tape
 
-from subpixel.engines import Name, Precision
+from subpixel.engines.engine import Name, Precision
 from subpixel.network import LRConvolution, LRNetwork
 from subpixel.without_telemetry.onnxruntime import onnxruntime
 
@@ -15,39 +15,40 @@ _IR_VERSION, _OPSET = 10, 18
 
 
 class ONNXRuntime:
-    """An `Engine` on the CPU."""
+    """An `Engine` on the CPU; one session serves all threads."""
 
     name: Name = "onnxruntime"
-    precision: Precision = "f32"
 
-    def __init__(self, network: LRNetwork, precision: Precision | None, threads: int | None) -> None:
-        if precision == "bf16":
-            raise ValueError("precision must be 'f32' for onnxruntime; got 'bf16'. Use engine='openvino'.")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0  # 0 is its own choice
+    @staticmethod
+    def precisions() -> tuple[Precision, ...]:
+        """Return what it computes in on this machine; see `subpixel.engines.engine.precisions`."""
+        return ("f32",)
+
+    def __init__(self, network: LRNetwork, precision: Precision) -> None:
+        self.precision = precision
         model = ir.to_proto(_model(network)).SerializeToString()
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 
     def __call__(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See `Engine`."""
+        """Enlarge a batch; see `Engine`."""
         return self._session.run(None, {"planes": planes})[0]  # type: ignore[no-any-return]
 
 
 class _Graph(Tape):
-    """A tape that takes arrays for inputs as they are."""
+    """A tape whose nodes take arrays as inputs."""
 
     def __call__(self, op_type: str, *inputs: ir.Value | NDArray[Any], **attributes: Any) -> ir.Value:
-        """Record a node and give its output."""
+        """Record a node and return its output."""
         values = [self._constant(value) if isinstance(value, np.ndarray) else value for value in inputs]
         return self.op(op_type, values, attributes)
 
     def _constant(self, array: NDArray[Any]) -> ir.Value:
         return self.initializer(ir.tensor(array), f"constant_{len(self.initializers)}")
 
-    def model(self, given: ir.Value, result: ir.Value) -> ir.Model:
-        """What was recorded, from one value to another."""
+    def model(self, planes: ir.Value, enlarged: ir.Value) -> ir.Model:
+        """Return the model of the recorded nodes, with its input and its output."""
         graph = ir.Graph(
-            [given], [result], nodes=self.nodes, initializers=self.initializers, opset_imports={"": _OPSET}
+            [planes], [enlarged], nodes=self.nodes, initializers=self.initializers, opset_imports={"": _OPSET}
         )
         return ir.Model(graph, ir_version=_IR_VERSION)
 
@@ -79,3 +80,6 @@ def _activate(graph: _Graph, maps: ir.Value, convolution: LRConvolution) -> ir.V
     if convolution.activation is None:
         return maps
     return graph({"tanh": "Tanh", "relu": "Relu"}[convolution.activation], maps)
+
+
+ENGINE = ONNXRuntime

@@ -1,7 +1,11 @@
-"""PyTorch: the engine for CUDA."""
+"""PyTorch: CUDA where there is a device, else the CPU."""
 
+import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial, reduce
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,10 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import conv2d, pixel_shuffle, prelu
 
-from subpixel.engines import Name, Precision
+from subpixel.engines.engine import Name, Precision
 from subpixel.network import LRConvolution, LRNetwork
 
 Layer = Callable[[Tensor], Tensor]
+
+_BF16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")  # names in `torch.cpu.get_capabilities`
+_PROCESS = os.getpid()
+_CUDNN = Lock()  # its settings are those of the whole process
 
 
 class PyTorch:
@@ -20,19 +28,22 @@ class PyTorch:
 
     name: Name = "torch"
 
-    def __init__(self, network: LRNetwork, precision: Precision | None, threads: int | None) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)  # for the whole process: PyTorch has no narrower way
-        cuda = torch.cuda.is_available()
-        native = cuda and torch.cuda.is_bf16_supported()
-        self.precision: Precision = precision or ("bf16" if native else "f32")
-        self._device = torch.device("cuda" if cuda else "cpu")
+    @staticmethod
+    def precisions() -> tuple[Precision, ...]:
+        """Return what it computes in on this machine; see `subpixel.engines.engine.precisions`."""
+        native = _cuda_has_bf16() if torch.cuda.is_available() else _cpu_has_bf16()
+        return ("f32", "bf16") if native else ("f32",)
+
+    def __init__(self, network: LRNetwork, precision: Precision) -> None:
+        self.precision = precision
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._upscale_factor = network.upscale_factor
         self._paths = list(self._layers(network.shifted(0.5)))
 
     def __call__(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """See `Engine`."""
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        """Enlarge a batch; see `Engine`."""
+        _survive_a_fork()
+        with torch.inference_mode(), _float32_convolutions(self._device):
             return self._enlarge(torch.from_numpy(planes.copy()).to(self._device)).cpu().numpy()
 
     def _enlarge(self, planes: Tensor) -> Tensor:
@@ -40,7 +51,7 @@ class PyTorch:
         return pixel_shuffle(sum(paths[1:], paths[0]), self._upscale_factor) + 0.5
 
     def _layers(self, network: LRNetwork) -> Iterator[list[Layer]]:
-        """The path through the convolutions and the skip; all but the inner convolutions stay in float32."""
+        """Yield the path through the convolutions and that of the skip; only inner layers are in bf16."""
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         *inner, last = network.convolutions
         yield [
@@ -53,6 +64,32 @@ class PyTorch:
                 partial(_crop, margin=network.radius - skip.radius),
                 _layer(skip, torch.float32, self._device),
             ]
+
+
+def _cuda_has_bf16() -> bool:
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def _cpu_has_bf16() -> bool:
+    """Return whether the CPU has bf16; else PyTorch emulates it, in up to 45 times the time of float32."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict[str, Any])()  # an older PyTorch cannot say
+    return any(capabilities.get(name) for name in _BF16)
+
+
+def _survive_a_fork() -> None:
+    """Use one thread in a forked process: GNU's OpenMP would wait forever for threads that stayed behind."""
+    if os.getpid() != _PROCESS and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+
+
+@contextmanager
+def _float32_convolutions(device: torch.device) -> Iterator[None]:
+    """Keep cuDNN from rounding float32 to TF32; one thread at a time, since each restores what it found."""
+    if device.type == "cpu":
+        yield
+        return
+    with _CUDNN, torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield
 
 
 def _layer(convolution: LRConvolution, dtype: torch.dtype, device: torch.device) -> Layer:
@@ -73,3 +110,6 @@ def _activation(convolution: LRConvolution, place: Callable[..., Tensor]) -> Lay
 def _crop(planes: Tensor, margin: int) -> Tensor:
     height, width = planes.shape[-2:]
     return planes[..., margin : height - margin, margin : width - margin]
+
+
+ENGINE = PyTorch
