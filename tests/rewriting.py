@@ -100,7 +100,7 @@ def _(layer: Shuffle, x: Tensor) -> Tensor:
 @_by_pytorch.register
 def _(layer: ZeroInsertion, x: Tensor) -> Tensor:
     sizes = zip(x.shape[2:], layer.factors, layer.after, strict=True)
-    result = x.new_zeros((*x.shape[:2], *((n - 1) * factor + 1 + behind for n, factor, behind in sizes)))
+    result = x.new_zeros((*x.shape[:2], *((n - 1) * factor + 1 + after for n, factor, after in sizes)))
     result[_phase([0] * len(layer.factors), layer.factors)][(..., *(slice(n) for n in x.shape[2:]))] = x
     return result
 

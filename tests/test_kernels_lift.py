@@ -1,4 +1,4 @@
-"""Every convolution in HR space, behind a periodic shuffle, is a convolution in LR space, in front of it."""
+"""Every convolution in HR space after a periodic shuffle is a convolution in LR space before it."""
 
 import torch
 from cases import Case, assert_close, cases
@@ -48,7 +48,7 @@ def test_convolution_of_a_shuffled_tensor(case: Case) -> None:
 
 
 def test_an_hr_network_is_an_lr_network() -> None:
-    """Two HR layers and a ReLU between them: the shuffle moves behind both."""
+    """Two HR layers and a ReLU between them: the shuffle moves after both."""
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(1, 8, 5, 6, generator=generator, dtype=torch.float64)
     first, second = (torch.randn(*shape, 5, 5, generator=generator).double() for shape in ((8, 2), (1, 8)))

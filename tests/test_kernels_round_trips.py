@@ -44,7 +44,7 @@ def test_lr_to_transposed_and_back(case: Case) -> None:
 
 @given(case=cases(dilation=1))
 @settings(max_examples=500)
-def test_uneven_kernels_come_back_behind_their_lead_and_before_zeros(case: Case) -> None:
+def test_uneven_kernels_come_back_after_their_lead_and_before_zeros(case: Case) -> None:
     """Where k is no multiple of r, the round trip fills up to K * r."""
     for form in ("aligned", "compact"):
         there = transposed_to_lr(case.weight, case.geometry, form=form, groups=case.groups)

@@ -124,7 +124,7 @@ def test_autocast(ndim: int, form: Form) -> None:
 
 @every_layer
 def test_memory_format_is_kept(ndim: int, form: Form) -> None:
-    """As PyTorch's output is laid out, so that a `view` behind it goes on working."""
+    """As PyTorch's output is laid out, so that a `view` after it goes on working."""
     ours, theirs = pair(ndim, form)
     x = image(ndim)
     assert ours(x).is_contiguous()

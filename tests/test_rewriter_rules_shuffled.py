@@ -15,7 +15,7 @@ from subpixel.rewriter.layers import Chain, Convolution, Shuffle
 from subpixel.rewriter.rules.shuffled import RULE
 
 
-def even_or_less_behind(reach: int) -> st.SearchStrategy[tuple[int, int]]:
+def even_or_less_after(reach: int) -> st.SearchStrategy[tuple[int, int]]:
     low = st.integers(-1, reach)
     return low.flatmap(lambda low: st.tuples(st.just(low), st.integers(low - 1, low)))
 
@@ -26,7 +26,7 @@ def cases(draw: st.DrawFn) -> Any:
     factors = tuple(draw(st.integers(1, 3)) for _ in range(ndim))
     most = 1 if order == "DCR" else 3
     convolution = draw(
-        convolutions(ndim, [even_or_less_behind] * ndim, groups=most, outputs=prod(factors), dilation=1)
+        convolutions(ndim, [even_or_less_after] * ndim, groups=most, outputs=prod(factors), dilation=1)
     )
     if convolution.bias is not None:
         channels = convolution.weight.shape[0] // prod(factors)

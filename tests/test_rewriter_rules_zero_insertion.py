@@ -12,10 +12,10 @@ from subpixel.rewriter.layers import Chain, Convolution, Pad, ZeroInsertion
 from subpixel.rewriter.rules.zero_insertion import RULE
 
 
-def zeros(factor: int, behind: int, reach: int) -> st.SearchStrategy[tuple[int, int]]:
+def zeros(factor: int, after: int, reach: int) -> st.SearchStrategy[tuple[int, int]]:
     low = st.integers(-1, reach)
     return low.flatmap(
-        lambda low: st.tuples(st.just(low), st.integers(min(-1, low), low + factor - 1 - behind))
+        lambda low: st.tuples(st.just(low), st.integers(min(-1, low), low + factor - 1 - after))
     )
 
 
@@ -23,20 +23,20 @@ def zeros(factor: int, behind: int, reach: int) -> st.SearchStrategy[tuple[int, 
 def cases(draw: st.DrawFn) -> Any:
     ndim = draw(NDIMS)
     factors = tuple(draw(st.integers(1, 4 if ndim < 3 else 3)) for _ in range(ndim))
-    behind = tuple(draw(st.integers(0, factor - 1)) for factor in factors)
-    pads = [partial(zeros, *pair) for pair in zip(factors, behind, strict=True)]
+    after = tuple(draw(st.integers(0, factor - 1)) for factor in factors)
+    pads = [partial(zeros, *pair) for pair in zip(factors, after, strict=True)]
     convolution = draw(convolutions(ndim, pads, groups=3))
     row: Chain = (convolution,)
     if draw(st.booleans()):
         row = Pad(convolution.pads), Convolution(**vars(convolution) | {"pads": ((0, 0),) * ndim})
-    chain = (ZeroInsertion(factors, behind), *row)
+    chain = (ZeroInsertion(factors, after), *row)
     return chain, draw(inputs(chain, convolution.weight.shape[1] * convolution.groups))
 
 
 @given(case=cases())
 @settings(max_examples=200)
 def test_every_form_equals_the_chain(case: Any) -> None:
-    """Any factors, zeros behind the last pixel, dilation, groups, uneven padding and crops."""
+    """Any factors, zeros after the last pixel, dilation, groups, uneven padding and crops."""
     assert_forms_equal(RULE, *case)
 
 
