@@ -104,11 +104,10 @@ def test_a_tiff_of_sixteen_bits_gives_one(tmp_path: Path, bands: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
-@pytest.mark.parametrize(("mode", "becomes"), [("1", "L"), ("P", "RGB")])
-def test_bits_and_palettes_become_colours(save: Save, name: str, mode: str, becomes: str) -> None:
-    image = PIL.Image.fromarray(photo()).convert(mode)
+def test_palettes_become_colours(save: Save, name: str) -> None:
+    image = PIL.Image.fromarray(photo()).convert("P")
     out, notes = enlarge(save(image, name))
-    np.testing.assert_array_equal(pixels_of(out), UPSCALER.image(np.asarray(image.convert(becomes))))
+    np.testing.assert_array_equal(pixels_of(out), UPSCALER.image(np.asarray(image.convert("RGB"))))
     assert notes == ()
 
 

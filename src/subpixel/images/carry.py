@@ -76,7 +76,11 @@ def lost_header(path: Path, target: Format, picture: Picture) -> Iterator[str]:
 
 
 def lost_pixels(target: Format, picture: Picture) -> Iterator[str]:
-    """Give a sentence for each property of the pixels that the format does not have."""
+    """Give a sentence for each property of the pixels that the format does not have; 1 bit is always said."""
+    if picture.bilevel and target.bilevel:
+        yield "black and white, as the original: 1 bit a pixel"
+    elif picture.bilevel:
+        yield f"{target.name} has no 1 bit a pixel: black and white became grey"
     if picture.layout.alpha and not target.alpha:
         yield f"{target.name} has no transparency: put on white"
     if 8 * picture.dtype.itemsize > target.bits:

@@ -19,6 +19,7 @@ class Format:
         alpha: whether it holds transparency.
         cmyk: whether it holds CMYK.
         pages: whether it holds several pages or frames.
+        bilevel: whether it holds black and white at 1 bit a pixel.
     """
 
     name: str
@@ -30,9 +31,10 @@ class Format:
     alpha: bool = True
     cmyk: bool = False
     pages: bool = False
+    bilevel: bool = False
 
 
-PNG = Format("PNG", (".png",), re.compile(rb"\x89PNG\r\n\x1a\n"), bits=16)
+PNG = Format("PNG", (".png",), re.compile(rb"\x89PNG\r\n\x1a\n"), bits=16, bilevel=True)
 JPEG = Format(
     "JPEG",
     (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -45,7 +47,9 @@ JPEG = Format(
 WEBP = Format(
     "WebP", (".webp",), re.compile(rb"RIFF....WEBP", re.DOTALL), max_side=16383, quality=90, pages=True
 )
-TIFF = Format("TIFF", (".tif", ".tiff"), re.compile(rb"II[*+]\0|MM\0[*+]"), bits=16, cmyk=True, pages=True)
+TIFF = Format(
+    "TIFF", (".tif", ".tiff"), re.compile(rb"II[*+]\0|MM\0[*+]"), bits=16, cmyk=True, pages=True, bilevel=True
+)
 AVIF = Format(
     "AVIF",
     (".avif",),

@@ -1,5 +1,6 @@
 """Pixels changed after the network: resampled to a size, and without what a format cannot hold."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,43 @@ from subpixel.raster import Layout, Raster
 
 Size = tuple[int, int]
 
+THRESHOLD = 128  # between black and white, as 0 and 255
+
 
 def resampled(image: Any, page: Raster, size: Size) -> Any:
     """Return an image whose pages are each resampled to an exact size.
 
     Resampling down is antialiased, and opacity weighs the colours.
     """
-    tops = range(0, image.height, page.height)
-    parts = [_resampled_page(image.crop(0, top, page.width, page.height), page, size) for top in tops]
-    joined = pyvips.Image.arrayjoin(parts, across=1) if len(parts) > 1 else parts[0]
-    if len(parts) > 1:
-        joined.set_type(pyvips.GValue.gint_type, "page-height", size[1])
+    return _page_by_page(image, page.height, lambda part: _resampled_page(part, page, size))
+
+
+def cleaned(image: Any, height: int) -> Any:
+    """Return grey pages of this height, enlarged from 1 bit a pixel, in black and white.
+
+    Networks ring at edges as hard as these, and the ringing crosses the threshold in single pixels. A small
+    blur before the threshold removes them, and keeps dots and lines of one pixel of the original.
+    """
+    return _page_by_page(image, height, lambda page: _blurred(page) >= THRESHOLD)
+
+
+def softened(image: Any, height: int) -> Any:
+    """Return pages of this height in black and white with outlines whose steps are grey."""
+    return _page_by_page(image, height, _blurred)
+
+
+def _blurred(image: Any) -> Any:
+    """Return an image smoothed by (1, 2, 1) / 4: half of a single pixel's height goes to its neighbours."""
+    return image.convsep(pyvips.Image.new_from_array([[1, 2, 1]], scale=4), precision="integer")
+
+
+def _page_by_page(image: Any, height: int, change: Callable[[Any], Any]) -> Any:
+    """Change each page by itself, so that no row of one touches another."""
+    tops = range(0, image.height, height)
+    pages = [change(image.crop(0, top, image.width, height)) for top in tops]
+    joined = pyvips.Image.arrayjoin(pages, across=1) if len(pages) > 1 else pages[0]
+    if len(pages) > 1:
+        joined.set_type(pyvips.GValue.gint_type, "page-height", pages[0].height)
     return joined
 
 

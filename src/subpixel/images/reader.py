@@ -55,6 +55,7 @@ class Picture:
         pages: pages of a TIFF, frames of an animation.
         layout: what the bands are.
         dtype: uint8 or uint16.
+        bilevel: whether the file has black and white at 1 bit a pixel, which pages give as 0 and 255.
         image: libvips's own, for this package alone.
     """
 
@@ -65,6 +66,7 @@ class Picture:
     pages: int
     layout: Layout
     dtype: np.dtype[Any]
+    bilevel: bool
     image: Any = field(repr=False)
 
     def page(self, index: int) -> Raster:
@@ -103,7 +105,10 @@ def read(path: Path) -> Picture:
                 raise ValueError(f"a file of several pages must be upright; got {pages} pages to rotate.")
             image = libvips.load(path, file_format).autorot()  # which takes pixels in another order
     layout, dtype = _layout(image), libvips.DTYPES[image.format]
-    return Picture(path, file_format, image.width, image.height // pages, pages, layout, dtype, image)
+    bilevel = layout == Layout("grey") and libvips.field(image, "bits-per-sample", 8) == 1
+    return Picture(
+        path, file_format, image.width, image.height // pages, pages, layout, dtype, bilevel, image
+    )
 
 
 def read_array(path: Path) -> NDArray[np.uint8]:

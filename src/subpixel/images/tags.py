@@ -36,6 +36,8 @@ CARRIED_OTHERWISE = {IPTC, PHOTOSHOP, ICC_PROFILE}  # XMP is not a private tag
 FIRST_PRIVATE = 0x8000
 
 SUB_IFDS, PHOTOMETRIC, SAMPLE_FORMAT, DNG_VERSION = 0x014A, 0x0106, 0x0153, 0xC612
+COMPRESSION = 0x0103
+FAX = (2, 3, 4)  # CCITT compressions of 1 bit a pixel
 SENSOR_PHOTOMETRIC = (32803, 34892)  # colour filter array, linear raw: what a sensor saw, not a picture
 
 MAX_ENTRIES = 4096  # of a directory

@@ -13,7 +13,7 @@ import numpy as np
 import pyvips
 
 from subpixel.files import replacing
-from subpixel.images import carry, containers, formats, libvips, pixels, spool
+from subpixel.images import carry, containers, formats, libvips, pixels, spool, tags
 from subpixel.images.formats import Format
 from subpixel.images.limits import MAX_OUTPUT_PIXELS, check_size
 from subpixel.images.pixels import Size
@@ -82,14 +82,20 @@ def write(
             tell(done / 2)
         with libvips.explained(OSError, f"the {target.name} file cannot be written"):
             image = spool.opened(scratch, pages)
+            if picture.bilevel:
+                image = pixels.cleaned(image, pages[0].height)
             if size is not None:
                 image = pixels.resampled(image, pages[0], size)
+            if picture.bilevel:  # after a resampling, it is grey again
+                bits = target.bilevel
+                image = image >= pixels.THRESHOLD if bits else pixels.softened(image, final[1])
             image = pixels.fitted(image, target, picture.layout, picture.image)
             image = carry.with_header(image, picture, target, final)
             data, notes = carry.exif_for(picture, target, final)
             options = _encoding(
                 image, target, quality or _quality(picture, target), has_exif=data is not None
             )
+            options |= _bilevel_encoding(picture, target)
             _save(image, temporary, target, options, lambda fraction: tell((1 + fraction) / 2))
             notes += carry.lost_pixels(target, picture)
             notes += carry.carry(temporary, target, picture, data, final)
@@ -141,6 +147,18 @@ def _encoding(image: Any, target: Format, quality: int | None, *, has_exif: bool
     if target == formats.AVIF and has_exif:
         keep |= _KEEP_EXIF  # `containers.embed` puts ours in its place
     return {**options[target], "keep": keep}
+
+
+def _bilevel_encoding(picture: Picture, target: Format) -> dict[str, Any]:
+    """Return libvips's options for 1 bit a pixel, for which filters and predictors are of no use."""
+    if not picture.bilevel or not target.bilevel:
+        return {}
+    if target == formats.PNG:
+        return {"bitdepth": 1, "filter": "none", "compression": 9}
+    fax = picture.format == formats.TIFF and tags.number_in_tiff(picture.path, tags.COMPRESSION) in tags.FAX
+    # Fax compression suits text and lines; it would make dithered pictures larger than they are without any.
+    compression = {"compression": "ccittfax4", "miniswhite": True} if fax else {"compression": "deflate"}
+    return {"bitdepth": 1, "predictor": "none", **compression}
 
 
 def _bytes(image: Any) -> int:
