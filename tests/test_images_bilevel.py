@@ -110,7 +110,7 @@ def test_every_page_of_a_fax_is_by_itself(tmp_path: Path) -> None:
 
 
 def test_a_size_is_reached_in_1_bit_too(tmp_path: Path) -> None:
-    """With hardly more single pixels than text so small has when it is drawn large and resampled by Pillow."""
+    """With hardly more single pixels than text that is drawn large and resampled by Pillow."""
     PIL.Image.fromarray(page()).save(tmp_path / "a.png")
     UPSCALER.file(tmp_path / "a.png", tmp_path / "out.png", size=(300, None))
     drawn = PIL.Image.fromarray(page(2)).convert("L").resize((300, 138), PIL.Image.Resampling.LANCZOS)
