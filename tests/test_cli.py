@@ -141,6 +141,36 @@ def test_an_empty_path_names_its_option(arguments: tuple[str, ...], run: Run) ->
     assert re.search("--out|--data", errors)
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("photo.jpg", "No such command 'photo.jpg'. See: subpixel --help"),
+        ("networks --all", "No such option: --all. See: subpixel networks --help"),
+        ("upscale", "Missing argument 'INPUT'. See: subpixel upscale --help"),
+        ("upscale a.png --scale two", "Invalid value for '--scale': "),
+        (
+            "evaluate espcn-x9 --data .",
+            "Invalid value for NETWORK: a network must be an existing file or one of",
+        ),
+        (
+            "evaluate espcn-x2 --data . --engine onnxruntime --precision bf16",
+            "Invalid value for --precision: ",
+        ),
+        (
+            "train unet --data . --out x.safetensors",
+            "Invalid value for 'MODEL': it must be one of espcn; got 'unet'.",
+        ),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_that_says_what_or_where_to_look(
+    line: str, told: str, run: Run
+) -> None:
+    status, out, errors = run(*line.split())
+    assert (status, out, errors.count("\n")) == (2, "", 1)
+    assert errors.startswith(f"subpixel: {told}")
+    assert ("See: " in errors) == ("See: " in told)
+
+
 @pytest.mark.parametrize("hidden", ["torch", "lightning_fabric"])
 def test_training_names_its_own_extra(hidden: str, tmp_path: Path) -> None:
     """Whichever of its packages is missing: `[torch]` would not be enough."""

@@ -55,12 +55,20 @@ def main() -> None:
         sys.stdout.flush()
         fail("interrupted" if status == INTERRUPTED else "", status or 0)
     except typer.TyperException as error:
-        fail(error.format_message(), error.exit_code)
+        fail(_message(error), error.exit_code)
     except BrokenPipeError:
         leave_closed_output()
     except Exception as error:  # noqa: BLE001 (an internal error is one line as well)
         log.debug("traceback:", exc_info=True)
         fail(describe(error), 1)
+
+
+def _message(error: typer.TyperException) -> str:
+    """Return what is wrong, and which help to read unless the message says what a value must be."""
+    message, context = error.format_message(), getattr(error, "ctx", None)
+    if context is None or type(error) is typer.BadParameter:
+        return message
+    return f"{message.rstrip('.')}. See: {context.command_path} --help"
 
 
 def _repeated(arguments: Sequence[str]) -> list[str]:
