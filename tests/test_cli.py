@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import PIL.Image
@@ -18,9 +17,8 @@ import pytest
 from typer.main import get_command
 
 import subpixel
-from subpixel import cli, engines
+from subpixel import cli
 from subpixel.cli import app
-from subpixel.cli.options import Engine, Precision
 from subpixel.cli.show import print_rows, printable
 from subpixel.network import shipped
 
@@ -289,9 +287,3 @@ def test_a_table_in_a_file_is_not_cut(capsys: pytest.CaptureFixture[str]) -> Non
     print_rows([{"image": name, "PSNR": 30.123, "SSIM": 0.9}], title="[bold]title")
     title, header, _, row = (line.split() for line in capsys.readouterr().out.splitlines())
     assert (title, header, row) == (["[bold]title"], ["image", "PSNR", "SSIM"], [name, "30.12", "0.9000"])
-
-
-def test_the_engines_and_precisions_to_choose_from_are_those_that_there_are() -> None:
-    """The command spells them out, so that its help needs no engine."""
-    assert set(get_args(get_args(Engine)[0])) == {"auto", *get_args(engines.Name)}
-    assert set(get_args(get_args(Precision)[0])) == {"auto", *get_args(engines.Precision)}
