@@ -20,6 +20,7 @@ import subpixel
 from subpixel import cli
 from subpixel.cli import app
 from subpixel.cli.show import print_rows, printable
+from subpixel.models import MODELS
 from subpixel.network import shipped
 
 Run = Callable[..., tuple[int, str, str]]
@@ -92,7 +93,14 @@ def test_help_lists_the_commands_and_the_statuses(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [("subpixel up", ["upscale"]), ("subpixel upscale --precision ", ["auto", "f32", "bf16"])],
+    [
+        ("subpixel up", ["upscale"]),
+        ("subpixel upscale --precision ", ["auto", "f32", "bf16"]),
+        ("subpixel evaluate espcn", [*shipped()]),
+        ("subpixel upscale --network espcn-x3", ["espcn-x3"]),
+        ("subpixel upscale --network mine", []),
+        ("subpixel train ", [*MODELS]),
+    ],
 )
 def test_a_shell_completes(words: str, expected: list[str]) -> None:
     """By what bash asks of the command; it writes nothing."""

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from subpixel.cli.errors import as_engine_error, as_option_error, interruptible
-from subpixel.cli.options import Debug, Engine, Json, Precision, Verbose, local_path, name_or_path
+from subpixel.cli.options import (
+    Debug,
+    Engine,
+    Json,
+    Precision,
+    Verbose,
+    local_path,
+    name_or_path,
+    network_names,
+)
 from subpixel.cli.show import bar_progress, print_rows
 
 if TYPE_CHECKING:
@@ -19,7 +28,12 @@ if TYPE_CHECKING:
 def evaluate(
     network: Annotated[
         list[str],
-        typer.Argument(metavar="NETWORK", help="Shipped names, or safetensors files.", parser=name_or_path),
+        typer.Argument(
+            metavar="NETWORK",
+            help="Shipped names, or safetensors files.",
+            parser=name_or_path,
+            autocompletion=network_names,
+        ),
     ],
     data: Annotated[
         list[Path], typer.Option(metavar="DIR...", help="Folders of HR images.", parser=local_path)

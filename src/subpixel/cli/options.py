@@ -20,6 +20,13 @@ def name_or_path(text: str) -> str:
     return text
 
 
+def network_names(incomplete: str) -> list[str]:
+    """Return the networks that ship whose names begin so; where none does, a shell completes files."""
+    from subpixel.network import shipped
+
+    return [name for name in shipped() if name.startswith(incomplete)]
+
+
 def local_path(text: str) -> Path:
     """Return a path; refuse what `name_or_path` refuses."""
     return Path(name_or_path(text))

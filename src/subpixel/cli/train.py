@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from subpixel.cli.errors import as_option_error, interruptible
-from subpixel.cli.options import Debug, Verbose, local_path, name_or_path
+from subpixel.cli.options import Debug, Verbose, local_path, name_or_path, network_names
 from subpixel.cli.show import printable
 from subpixel.models import MODELS
 from subpixel.training.recipe import Recipe
@@ -29,7 +29,13 @@ def _model_name(text: str) -> str:
 
 def train(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help=f"What to train: {', '.join(MODELS)}.", parser=_model_name)
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help=f"What to train: {', '.join(MODELS)}.",
+            parser=_model_name,
+            autocompletion=lambda incomplete: [name for name in MODELS if name.startswith(incomplete)],
+        ),
     ],
     data: Annotated[
         list[Path],
@@ -54,7 +60,10 @@ def train(
     start: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|FILE", help="A network to take the first weights from.", parser=name_or_path
+            metavar="NAME|FILE",
+            help="A network to take the first weights from.",
+            parser=name_or_path,
+            autocompletion=network_names,
         ),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="The number of steps.")] = Recipe.steps,

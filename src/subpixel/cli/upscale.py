@@ -16,7 +16,16 @@ from subpixel.cli.errors import (
     fail,
     interruptible,
 )
-from subpixel.cli.options import Debug, Engine, Json, Precision, Verbose, local_path, name_or_path
+from subpixel.cli.options import (
+    Debug,
+    Engine,
+    Json,
+    Precision,
+    Verbose,
+    local_path,
+    name_or_path,
+    network_names,
+)
 from subpixel.cli.show import bar_progress, printable
 
 if TYPE_CHECKING:
@@ -57,6 +66,7 @@ def upscale(
             metavar="NAME|FILE",
             help="A network that ships (subpixel networks lists them), or a safetensors file.",
             parser=name_or_path,
+            autocompletion=network_names,
         ),
     ] = None,
     engine: Engine = "auto",
