@@ -63,6 +63,14 @@ class TensorOfSizes(Up):
         return self.up2(x * scale[:, None, None]) + torch.as_tensor([x.shape[3]]).sum()
 
 
+class MakesTensors(Up):
+    def forward(self, x: Tensor) -> Tensor:
+        b, _, h, w = x.shape
+        grid = torch.zeros(b, 1, h, w, dtype=x.dtype) + torch.full((h, 1), 2.0) @ torch.ones(1, w)
+        steps = torch.linspace(0, h - 1.0, h)[:, None] + torch.arange(w) + torch.eye(h)[:, :1]
+        return self.up2(x + grid + steps + torch.rand(b, 1, h, w))
+
+
 class Rounds(Up):
     def forward(self, x: Tensor) -> Tensor:
         half = round(x.shape[2] * 0.5)
@@ -163,6 +171,7 @@ class ChangesAList(nn.Module):
         (SetsTheSameAttribute, 1),
         (SetsTheSameBuffer, 1),
         (TensorOfSizes, 1),
+        (MakesTensors, 1),
         (Rounds, 1),
         (LooksAtTypes, 1),
         (IsDecorated, 1),
@@ -175,7 +184,11 @@ def test_a_forward_is_recorded(net: type[nn.Module], sites: int) -> None:
     model = seeded(net())
     changed, report = forcibly(model, EXAMPLE)
     assert [record.changed for record in report.sites] == [True] * sites, report
-    assert_same_function(changed, model, (EXAMPLE,), (OTHER,))
+    for x in (EXAMPLE, OTHER):
+        torch.manual_seed(0)
+        found = called(changed, (x,))
+        torch.manual_seed(0)
+        assert_equal(found, called(model, (x,)))
 
 
 @pytest.mark.parametrize(
@@ -436,7 +449,9 @@ def test_what_a_rewriting_fixes_is_known_by_value_and_line() -> None:
     assert rows.line.startswith("test_rewriter_pytorch_recording.py, line ")
     assert rows.line.endswith(": h = int(x.shape[2] * 0.75)")
     assert columns.line.endswith(": for row in range(x.shape[3]):")
-    changed, _ = forcibly(seeded(FixesSizes()), EXAMPLE)
+    changed, report = forcibly(seeded(FixesSizes()), EXAMPLE)
+    assert "as in the example: 4.5 in test_rewriter_pytorch_recording.py, line " in report.notes[0]
+    assert len(report.notes) == 2
     with pytest.raises(OtherBranchError):
         changed(OTHER)
 
@@ -597,7 +612,7 @@ class Up2(Up):
 
 def test_threads_rewrite_while_others_run_models() -> None:
     """Each gets an equal model, models that are only run never notice, and nothing stays replaced."""
-    plain = builtins.isinstance, nn.Module.__getattr__, nn.Module.__call__, math.sqrt, math.ceil
+    plain = builtins.isinstance, nn.Module.__getattr__, nn.Module.__call__, math.sqrt, torch.zeros
     models = [seeded(net()) for net in (SetsTheSameAttribute, TensorOfSizes, Rounds, CallsWithAList)]
     expected = [called(model, (EXAMPLE,)) for model in models]
     done, errors = threading.Event(), []
@@ -608,7 +623,8 @@ def test_threads_rewrite_while_others_run_models() -> None:
                 with torch.no_grad():
                     found = model(EXAMPLE)
                 pairs = zip(found, result, strict=True)
-                if not all(torch.equal(a, b) for a, b in pairs):
+                limits = isinstance(torch.finfo(torch.float16), torch.finfo)
+                if not limits or not all(torch.equal(a, b) for a, b in pairs):
                     errors.append(type(model).__name__)
 
     runners = [threading.Thread(target=run) for _ in range(2)]
@@ -622,7 +638,7 @@ def test_threads_rewrite_while_others_run_models() -> None:
         for runner in runners:
             runner.join()
     assert errors == []
-    assert plain == (builtins.isinstance, nn.Module.__getattr__, nn.Module.__call__, math.sqrt, math.ceil)
+    assert plain == (builtins.isinstance, nn.Module.__getattr__, nn.Module.__call__, math.sqrt, torch.zeros)
     for model, (changed, report) in zip(models * 2, found, strict=True):
         assert all(record.changed for record in report.sites), report
         assert_same_function(changed, model, (EXAMPLE,), (OTHER,))

@@ -206,14 +206,25 @@ class ModuleTarget:
     def differences(self, model: nn.Module, choices: Choices) -> Differences:
         """See `Target`."""
         found = [self._difference(model, self.args, self.kwargs)]
-        notes: tuple[str, ...] = ()
+        notes = self._fixed_sizes(choices)
         for args, kwargs in self._other_sizes():
             with suppress(OtherBranchError):
                 found.append(self._difference(model, args, kwargs))
                 break
         else:
-            notes = (NO_OTHER_SIZE,)
+            notes += (NO_OTHER_SIZE,)
         return Differences(self._difference_in_double(choices), max(found), notes)
+
+    def _fixed_sizes(self, choices: Choices) -> tuple[str, ...]:
+        """Return notes on the numbers that the rewritten forwards have as constants."""
+        scopes = dict.fromkeys(self._located[site].scope for site in choices)
+        notes = (
+            f"the rewritten {type(scope.owner).__name__} requires a number that depends on the size of the "
+            f"input to be as in the example: {fixed}"
+            for scope in scopes
+            for fixed in scope.fixed_sizes
+        )
+        return tuple(dict.fromkeys(notes))
 
     def _difference(self, model: nn.Module, args: Any, kwargs: Any) -> float:
         """From the original; what rounding may turn over is left to the proof in float64."""

@@ -16,6 +16,12 @@ from torch import nn
 
 from subpixel.rewriter.pytorch.recording.witness import Witness, has_witness
 
+# Functions of PyTorch that take numbers or types, and do not ask them whether they are proxies.
+OF_NUMBERS = (
+    "arange", "as_tensor", "asarray", "empty", "eye", "finfo", "full", "iinfo", "linspace", "ones",
+    "rand", "randn", "tensor", "zeros",
+)  # fmt: skip
+
 
 class Recorder(Protocol):
     """What is told of the calls that are caught."""
@@ -65,7 +71,7 @@ def watched_parameters(read: Callable[[nn.Module], None]) -> Iterator[None]:
 
 @contextmanager
 def patched(recorder: Recorder, names: dict[str, Any]) -> Iterator[None]:
-    """Send the calls of modules, `isinstance`, the functions of `math` and limits of types to a recorder.
+    """Send the calls of modules, `isinstance`, and the functions of numbers to a recorder.
 
     Args:
         recorder: is told of the calls.
@@ -90,7 +96,7 @@ def patched(recorder: Recorder, names: dict[str, Any]) -> Iterator[None]:
         patches.enter_context(replaced(nn.Module, "__getattr__", read))
         patches.enter_context(replaced(builtins, "isinstance", _seeing_through(builtins.isinstance)))
         functions = {id(function) for function in vars(math).values() if callable(function)}
-        for name in ("finfo", "iinfo"):
+        for name in OF_NUMBERS:
             patches.enter_context(replaced(torch, name, _recorded(getattr(torch, name), recorder)))
         for place in (vars(math), names):
             for name, function in list(place.items()):
@@ -115,4 +121,12 @@ def _recorded(function: Callable[..., Any], recorder: Recorder) -> Callable[...,
             return recorder.create_proxy("call_function", function, args, kwargs)
         return function(*args, **kwargs)
 
-    return call
+    class Kind(type):
+        """The class of what stands in for a class, of which others may ask what is an instance."""
+
+        __call__ = staticmethod(call)
+
+        def __instancecheck__(cls, value: object) -> bool:
+            return type(value) is function
+
+    return Kind(function.__name__, (), {}) if type(function) is type else call

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -26,7 +25,6 @@ from subpixel.rewriter.pytorch.recording.sizes import depends_on_size
 from subpixel.rewriter.pytorch.recording.witness import Witness, has_witness
 
 PLAIN = (type(None), bool, str)  # what Python compares by identity or branches on is recorded as it is
-OF_SIZES = (torch.tensor, torch.as_tensor, torch.asarray)  # functions of numbers, which have no proxy to ask
 
 
 class Tracer(fx.Tracer):
@@ -69,7 +67,7 @@ class Tracer(fx.Tracer):
         self._autocast = autocast()
         names = inspect.unwrap(type(root).forward).__globals__
         try:
-            with patched(self, names), _Numbers(self), _Draws(self):
+            with patched(self, names), _Draws(self):
                 result = self._run_forward(root)
                 self._settle(before)
                 self.create_node("output", "output", (self.create_arg(result),), {})
@@ -251,20 +249,6 @@ class _RecordedList(NamedTuple):
     witness: Witness
     items: list[Any]
     before: list[Any]
-
-
-class _Numbers(TorchFunctionMode):
-    """Records the functions that take numbers, some of which are sizes."""
-
-    def __init__(self, tracer: Tracer) -> None:
-        super().__init__()
-        self.tracer = tracer
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if function in OF_SIZES and has_witness((args, kwargs)):
-            return self.tracer.create_proxy("call_function", function, args, kwargs)
-        return function(*args, **kwargs)
 
 
 class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
