@@ -19,9 +19,11 @@ from typer.main import get_command
 import subpixel
 from subpixel import cli
 from subpixel.cli import app
+from subpixel.cli.errors import describe
 from subpixel.cli.show import print_rows, printable
 from subpixel.models import MODELS
 from subpixel.network import shipped
+from subpixel.rewriter import MismatchError
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -175,6 +177,20 @@ def test_a_wrong_command_line_is_one_line_that_says_what_or_where_to_look(
     assert (status, out, errors.count("\n")) == (2, "", 1)
     assert errors.startswith(f"subpixel: {told}")
     assert ("See: " in errors) == ("See: " in told)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "a.png"), "a.png: No such file or directory"),
+        (FileNotFoundError(2, "No such file or directory", b"a.png"), "a.png: No such file or directory"),
+        (ValueError("the scale must be 2; got 3."), "the scale must be 2; got 3."),
+        (MismatchError("the model does not equal itself."), "the model does not equal itself."),
+        (KeyError("x"), "internal error, KeyError: 'x' (--debug shows where)"),
+    ],
+)
+def test_an_error_that_is_expected_is_told_without_its_type(error: Exception, line: str) -> None:
+    assert describe(error) == line
 
 
 @pytest.mark.parametrize("hidden", ["torch", "lightning_fabric"])

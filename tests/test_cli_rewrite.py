@@ -121,6 +121,17 @@ def test_errors_are_one_line(run: Run, arguments: tuple[str, ...], status: int, 
     assert new_files() == ["broken.onnx", "text.onnx"]
 
 
+def test_names_of_nodes_cannot_control_the_terminal(run: Run) -> None:
+    hostile = upsampler()
+    (node,) = hostile.graph
+    node.name = "up\x1b[2J\x9b31m"
+    files.save_model(hostile, Path("hostile.onnx"))
+    status, out, errors = run("hostile.onnx", "--change", "all", "--shape", "x=1x2x8x9")
+    assert (status, errors) == (0, [])
+    assert r"up\x1b[2J\x9b31m" in out
+    assert all(character.isprintable() or character == "\n" for character in out)
+
+
 def test_rewriting_in_place(run: Run) -> None:
     assert run(*ALL, "--out", "decoder.onnx")[0] == 0
     changed = files.load_model(Path("decoder.onnx"))

@@ -88,7 +88,7 @@ def rewrite(
             cache=cache,
             progress=lambda done, count, name: report_on(0, name)(done / count),
         )
-    print(report)
+    print(*map(printable, str(report).split("\n")), sep="\n")  # names of nodes come from strangers
     if report_to is not None:
         with replacing(report_to) as temporary:
             temporary.write_text(report.json())
