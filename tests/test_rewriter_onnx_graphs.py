@@ -239,6 +239,31 @@ def test_outputs_without_fractions_are_compared_at_the_sites() -> None:
     assert 0 < error < 1e-5
 
 
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda op, x: op("ConvTranspose", x, noise(3, 4, 4, 4), strides=[2, 2]),
+        lambda op, x: op(
+            "Conv", op("Resize", x, noise(0), np.array([1, 1, 2, 2], np.float32)), noise(4, 3, 3, 3)
+        ),
+        lambda op, x: op("DepthToSpace", op("Conv", x, noise(4, 3, 3, 3)), blocksize=2),
+    ],
+    ids=["transposed", "nearest", "shuffle"],
+)
+def test_a_rank_needs_no_guard(build: Callable[[Maker, ir.Value], ir.Value]) -> None:
+    """A kernel, a list of factors and DepthToSpace have one rank: the original takes no other either."""
+    made = model(build, ["n", 3, "h", "w"])
+    made.graph.inputs[0].shape = None
+    proven = target(made, noise(1, 3, 5, 6))
+    (site,) = proven.sites()
+    assert site.forms
+    for each in (made, *(proven.rewritten({site: form}) for form in site.forms)):
+        assert_equal_models(made, each, noise(1, 3, 5, 6))
+        for x in (noise(3, 5, 6), noise(1, 3, 5, 6, 7)):
+            with pytest.raises(Exception, match="ONNXRuntimeError"):
+                run(each, {"x": x})
+
+
 def test_sequences_are_passed_over() -> None:
     """They are no tensors, and have no shape to ask for."""
 
