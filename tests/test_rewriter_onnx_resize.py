@@ -1,5 +1,6 @@
 """Resizes in ONNX models: which repeat pixels, what they fuse with, and why others are kept."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -250,7 +251,7 @@ def test_shrinking_is_no_site() -> None:
 
 @pytest.mark.parametrize("computed", [False, True])
 def test_sizes_instead_of_factors(computed: bool) -> None:
-    """Taken where both shapes are fixed, though they may be computed in the graph; else kept."""
+    """Taken where both shapes are fixed, or the sizes are computed as multiples; else kept."""
 
     def build(op: Maker, x: ir.Value) -> ir.Value:
         sizes: Any = np.array([1, 3, 8, 10])
@@ -264,8 +265,12 @@ def test_sizes_instead_of_factors(computed: bool) -> None:
     fixed = model(build, [1, 3, 4, 5])
     assert assert_all_forms_equal(fixed, X) >= {"transposed", "split"}
     rewrite(fixed, change="all", seconds=0.01)
-    (site,) = target(model(build, ["n", 3, "h", "w"]), X).sites()
-    assert site.reason == "its size is given, not its factor"
+    free = model(build, ["n", 3, "h", "w"])
+    (site,) = target(free, X).sites()
+    if computed:
+        assert assert_all_forms_equal(free, X, noise(1, 3, 6, 2)) >= {"transposed", "split"}
+    else:
+        assert site.reason == "its size is given, not its factor"
 
 
 @pytest.mark.parametrize("mode", ["linear", "cubic"])
@@ -393,3 +398,82 @@ def test_a_resize_to_the_same_size_is_dropped(where: str, mode: str) -> None:
         assert (site.was, site.became) == ("resize to the same size", "dropped")
         assert operators(changed) == ["Neg", "Identity", "Relu"]
         assert_equal_models(made, changed, X, tolerance=0)
+
+
+def resized_to(op: Maker, x: ir.Value, *sizes: ir.Value) -> ir.Value:
+    batch = op("Slice", op("Shape", x), np.array([0]), np.array([2]))
+    options = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    maps = op("Resize", x, None, None, op("Concat", batch, *sizes, axis=0), **options)
+    return op("Conv", maps, noise(4, 3, 3, 3, seed=1))
+
+
+def size_of(op: Maker, x: ir.Value, axis: int) -> ir.Value:
+    return op("Gather", op("Shape", x), np.array([axis]))
+
+
+def twice_as_integers(op: Maker, x: ir.Value) -> ir.Value:
+    heights, widths = (op("Mul", size_of(op, x, axis), np.array([2])) for axis in (2, 3))
+    return resized_to(op, x, heights, widths)
+
+
+def twice_as_exported(op: Maker, x: ir.Value) -> ir.Value:
+    """As PyTorch's older exporter writes a scale factor, number by number and through fractions."""
+    numbers = []
+    for axis, factor in ((2, 2.0), (3, 3.0)):
+        number = op("Cast", op("Gather", op("Shape", x), np.array(axis)), to=int(ir.DataType.FLOAT))
+        number = op("Floor", op("Mul", np.array(factor, np.float32), number))
+        number = op("Cast", op("Unsqueeze", number, np.array([0])), to=int(ir.DataType.INT64))
+        numbers.append(number)
+    return resized_to(op, x, *numbers)
+
+
+def of_a_part_of_the_shape(op: Maker, x: ir.Value) -> ir.Value:
+    sizes = op("Shape", x, start=-2)
+    return resized_to(op, x, op("Div", op("Mul", np.array([6]), sizes), np.array([2, 3])))
+
+
+@pytest.mark.parametrize("build", [twice_as_integers, twice_as_exported, of_a_part_of_the_shape])
+def test_a_size_that_is_a_multiple_is_a_factor(build: Callable[[Maker, ir.Value], ir.Value]) -> None:
+    """Whatever the input: proven at one size, equal at others; what computed the size goes too."""
+    made = model(build, ["n", 3, "h", "w"])
+    assert assert_all_forms_equal(made, X, noise(2, 3, 7, 2), noise(1, 3, 1, 9)) >= {"transposed", "split"}
+    changed, _ = rewrite(made, X, change="all", seconds=0.01)
+    assert not {"Resize", "Floor", "Gather"} & set(operators(changed))
+
+
+def the_other_axis(op: Maker, x: ir.Value) -> ir.Value:
+    return resized_to(op, x, *(op("Mul", size_of(op, x, axis), np.array([2])) for axis in (3, 2)))
+
+
+def rounded_first(op: Maker, x: ir.Value) -> ir.Value:
+    half = op("Div", op("Shape", x, start=2), np.array([2]))
+    return resized_to(op, x, op("Mul", half, np.array([4])))
+
+
+def one_more(op: Maker, x: ir.Value) -> ir.Value:
+    return resized_to(op, x, op("Add", op("Mul", op("Shape", x, start=2), np.array([2])), np.array([0])))
+
+
+def of_another_value(op: Maker, x: ir.Value) -> ir.Value:
+    padded = op("Pad", x, np.array([0, 0, 0, 0, 0, 0, 1, 1]), mode="edge")
+    return resized_to(op, x, op("Mul", op("Shape", padded, start=2), np.array([2])))
+
+
+@pytest.mark.parametrize("build", [the_other_axis, rounded_first, one_more, of_another_value])
+def test_other_sizes_are_kept(build: Callable[[Maker, ir.Value], ir.Value]) -> None:
+    """At the example some of them are multiples; at another size they are none, or it is not proven."""
+    (site,) = target(model(build, ["n", 3, "h", "w"]), noise(1, 3, 4, 4)).sites()
+    assert site.reason == "its size is given, not its factor"
+
+
+def test_a_long_way_to_a_size_is_not_followed() -> None:
+    """A file from a stranger may have any number of nodes, each of which doubles what is read."""
+
+    def build(op: Maker, x: ir.Value) -> ir.Value:
+        sizes = op("Mul", op("Shape", x, start=2), np.array([2]))
+        for _ in range(200):
+            sizes = op("Slice", op("Concat", sizes, sizes, axis=0), np.array([0]), np.array([2]))
+        return resized_to(op, x, sizes)
+
+    (site,) = target(model(build, ["n", 3, "h", "w"]), X).sites()
+    assert site.reason == "its size is given, not its factor"

@@ -24,6 +24,7 @@ from subpixel.rewriter.layers import (
     Transposed,
     Unchanged,
 )
+from subpixel.rewriter.onnx.sizes import Size, read_sizes
 
 Constant = Callable[[ir.Value | None], NDArray[Any] | None]
 
@@ -208,11 +209,24 @@ def _scales(operation: Operation) -> list[Fraction] | None:
 
 
 def _ratios(operation: Operation, axes: Sequence[int]) -> list[Fraction] | None:
-    sizes, before = operation.input(3), _static(operation.node.inputs[0])
+    """Return the factors that a resize to given sizes has for every size of its input, or None."""
     stretched = operation.text("keep_aspect_ratio_policy", "stretch") == "stretch"
-    if sizes is None or before is None or not stretched:
+    value = operation.node.inputs[0]
+    sizes = read_sizes(operation.node.inputs[3], operation.constant) if operation.has_input(3) else None
+    if sizes is None or value is None or not stretched:
         return None
-    return [Fraction(size, before[axis]) for axis, size in zip(axes, sizes.tolist(), strict=True)]
+    rank = len(operation.shape)
+    ratios = [_ratio(size, value, axis % rank) for size, axis in zip(sizes, axes, strict=True)]
+    known = [ratio for ratio in ratios if ratio is not None]
+    return known if len(known) == len(ratios) else None
+
+
+def _ratio(size: Size, value: ir.Value, axis: int) -> Fraction | None:
+    """Return how many times an axis of a value a size is, or None."""
+    if size.value is not None:
+        return size.factor if (size.value, size.axis) == (value, axis) else None
+    before = None if value.shape is None else value.shape[axis]
+    return Fraction(size.factor, before) if isinstance(before, int) and before > 0 else None
 
 
 def _irregular(operation: Operation, factors: Sequence[int]) -> str | None:
