@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx_models import RUNTIME, Maker, assert_equal_models, model, noise, operators
 
 from subpixel.rewriter import rewrite
+from subpixel.rewriter.forms import Choice
 from subpixel.rewriter.onnx import examples, files, runtimes
 from subpixel.rewriter.onnx.target import OnnxTarget
 
@@ -145,8 +146,8 @@ def test_whole_models_are_compiled_once() -> None:
     made, x = upsampler(), noise(1, 2, 5, 6)
     proven = OnnxTarget(made, {"x": x}, runtimes.Runtime("counting", compile_model), 0)
     (site,) = proven.sites()
-    changed = proven.rewritten({site: "compact"})
-    proven.differences(changed, {site: "compact"})
+    changed = proven.rewritten({site: Choice("compact")})
+    proven.differences(changed, {site: Choice("compact")})
     count = len(compiled)
     for each in (None, changed, None, changed):
         proven.whole(each)()

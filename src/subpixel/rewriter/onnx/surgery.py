@@ -1,4 +1,4 @@
-"""The forms of a site put into an ONNX graph, or into a model of their own to be timed."""
+"""Forms of a site as nodes: put into an ONNX graph, or into a model of their own to be timed."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,13 @@ from subpixel.rewriter.target import Choices
 def fragment(
     graph: OnnxGraph, data: ir.Value, nodes: Sequence[ir.Node], initializers: Sequence[ir.Value] = ()
 ) -> ir.Model:
-    """A model of these nodes alone, at the example's shape.
+    """Return a model of these nodes alone, at the shape of the example.
 
     Args:
-        graph: where they, or the functions that they copy, come from.
-        data: the only computed value that they read.
-        nodes: in order; they are copied.
-        initializers: that the graph does not have.
+        graph: the graph that the nodes come from, or the functions that they copy.
+        data: the only computed value that the nodes read.
+        nodes: the nodes in order; they are copied.
+        initializers: constants that the graph does not have.
     """
     dtype = data.dtype or ir.DataType.FLOAT
     x = ir.Value(name="x", shape=ir.Shape(graph.shapes[data.name or ""]), type=ir.TensorType(dtype))
@@ -45,7 +45,7 @@ def fragment(
 
 
 def lowered(graph: OnnxGraph, site: Site[ir.Node], form: str, prefix: str) -> Lowering:
-    """A form of a site as nodes that read the values of its graph."""
+    """Write a form of a site as nodes that read the values of its graph."""
     data = graph.data_value(site.nodes[0])
     arguments = prefix, data.dtype or ir.DataType.FLOAT, graph.data
     weights = graph.quantised(site.nodes[0])
@@ -62,7 +62,7 @@ def lowered(graph: OnnxGraph, site: Site[ir.Node], form: str, prefix: str) -> Lo
 
 
 def timed(graph: OnnxGraph, site: Site[ir.Node], form: str | None) -> ir.Model:
-    """A form of a site, or the original, as a model of its own, with what quantises its input and output."""
+    """Return a form of a site, or the original (None), as a model that rounds its input and output alike."""
     own = site.nodes[site.shared_prefix :]
     nodes: Sequence[ir.Node] = graph.whole_rows(own)
     initializers: Sequence[ir.Value] = ()
@@ -81,7 +81,7 @@ def timed(graph: OnnxGraph, site: Site[ir.Node], form: str | None) -> ir.Model:
 
 
 def install(model: ir.Model, graph: OnnxGraph, choices: Choices) -> ir.Model:
-    """A copy of the model with these forms put in; what nobody reads any more is left out."""
+    """Return a copy of the model with these forms put in, without the nodes that nobody reads any more."""
     copy = _of_ir_version_4(model.clone())
     values = ir.convenience.create_value_mapping(copy.graph, include_subgraphs=False)
     names = [
@@ -103,7 +103,7 @@ def install(model: ir.Model, graph: OnnxGraph, choices: Choices) -> ir.Model:
 
 
 def _of_ir_version_4(model: ir.Model) -> ir.Model:
-    """From there on initializers that callers cannot replace are not listed among the inputs."""
+    """Raise the IR version to 4, from which on constants need not be listed among the inputs."""
     if model.ir_version < 4:
         model.ir_version = 4
         required = [value for value in model.graph.inputs if not value.is_initializer()]
@@ -113,7 +113,7 @@ def _of_ir_version_4(model: ir.Model) -> ir.Model:
 
 
 def _replace(graph: ir.Graph, old: ir.Value, lowering: Lowering, values: dict[str, ir.Value]) -> None:
-    """Put nodes in behind the producer of a value, whose name and readers they take over."""
+    """Insert nodes after the producer of a value; their output takes over its name and its readers."""
     own = {output for node in lowering.nodes for output in node.outputs} | set(lowering.initializers)
     for node in lowering.nodes:
         for index, value in enumerate(node.inputs):
@@ -131,7 +131,7 @@ def _replace(graph: ir.Graph, old: ir.Value, lowering: Lowering, values: dict[st
 
 
 def _drop(model: ir.Model, touched: set[ir.Node]) -> None:
-    """Remove those of the nodes that nobody reads, and what only they read."""
+    """Remove those of these nodes that nobody reads, and all that only they read."""
     for node in reversed(model.graph):
         if node in touched and not any(output.uses() or output.is_graph_output() for output in node.outputs):
             read = [value for value in node.inputs if value is not None]

@@ -1,4 +1,4 @@
-"""ONNX models as what `decide` works on: sites, runs, proofs."""
+"""ONNX models as targets of `decide`: their sites, what is timed, and how results are compared."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -39,7 +39,9 @@ BOUNDS = {
     ir.DataType.BFLOAT16: 1e-1,
     ir.DataType.DOUBLE: 1e-4,  # OpenVINO computes it in float32
 }
-QUANTISED_BOUND = 5e-2  # rounding to integers turns over where sums differ by a float32's last digit
+# Where a sum lies halfway between two integers, the last digit of a float32 decides which one it becomes: a
+# difference of one step of 255, which later layers may enlarge.
+QUANTISED_BOUND = 5e-2
 UP_SAMPLING_OPERATORS = {"ConvTranspose", "DepthToSpace", "Resize"}
 
 
@@ -47,10 +49,10 @@ class OnnxTarget:
     """A model; see `target.Target`.
 
     Args:
-        model: as it came.
+        model: the model as it came.
         example: inputs by name.
-        runtime: what runs it.
-        seed: of random inputs.
+        runtime: the runtime that is timed.
+        seed: the seed of random inputs.
     """
 
     def __init__(self, model: ir.Model, example: Feeds, runtime: Runtime, seed: int) -> None:
@@ -114,7 +116,7 @@ class OnnxTarget:
         return install(self.model, self.graph, choices)
 
     def differences(self, model: ir.Model, choices: Choices) -> Differences:
-        """See `Target`; also where the sites end, as what follows may hide what they do.
+        """See `Target`; values at the ends of the sites are compared too: later layers may hide a difference.
 
         Runtimes have no convolution in float64.
         """
@@ -147,7 +149,7 @@ class OnnxTarget:
         return self._last[1]
 
     def _with_onnx_reason(self, site: Site[Any]) -> Site[Any]:
-        """With the reason to keep it that is ONNX's own, if there is one."""
+        """Return the site, with the reason to keep it in ONNX if there is one."""
         reason = self._reason(site) if site.names else None
         return site if reason is None else replace(site, reason=reason, names=())
 
@@ -166,7 +168,10 @@ class OnnxTarget:
         return None
 
     def _relative(self, result: NDArray[Any], expected: NDArray[Any]) -> float:
-        """Integers are choices, but quantised pixels; what they are made from is compared at the sites."""
+        """Return the largest difference of an output, in steps of 1 / 255 where it holds quantised pixels.
+
+        Other integers, such as classes, count as equal: what they are made from is compared at the sites.
+        """
         if self.bound == QUANTISED_BOUND and expected.dtype in BYTES and result.shape == expected.shape:
             steps = np.abs(result.astype(np.int16) - expected.astype(np.int16))
             return float(steps.max(initial=0)) / 255
@@ -184,7 +189,7 @@ class OnnxTarget:
 
 
 def _outputs(run: Session, feeds: Feeds) -> list[NDArray[Any]] | None:
-    """What a model gives; None for a size that it does not take."""
+    """Return the outputs of a model; None for a size that it does not take."""
     try:
         return run(feeds)
     except ValueError:
@@ -212,5 +217,5 @@ def _doubled(array: Any) -> NDArray[np.float64]:
 
 
 def _signature(layer: Layer) -> str:
-    """With the operator where the layer is one of the framework's own."""
+    """Return a layer as text, with the operator of a pointwise function."""
     return f"{signature(layer)} {layer.node.op_type}" if isinstance(layer, Pointwise) else signature(layer)
