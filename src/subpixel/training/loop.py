@@ -70,46 +70,94 @@ def train(
     Raises:
         ValueError: the checkpoint belongs to another recipe, or the loss is no longer finite.
     """
-    patches = Patches(
-        training, model.upscale_factor, model.radius, recipe.patch, (recipe.seed, fabric.global_rank)
-    )
-    ema = get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
-    average = AveragedModel(model, multi_avg_fn=ema)
-    wrapped, optimizer = fabric.setup(
-        model, SOAP(model.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
-    )
-    average.to(fabric.device)
-    state = {
-        "model": wrapped,
-        "optimizer": optimizer,
-        "average": average,
-        "step": 0,
-        "recipe": asdict(recipe) | model.identity | {"images": len(training)},
-    }
+    run = _Run(model, recipe, training, fabric)
     if resume and checkpoint.exists():
-        _restore(fabric, checkpoint, state)
+        run.restore(checkpoint)
     losses: list[Tensor] = []
     validation_psnr: float | None = None
-    for step in range(int(state["step"]), recipe.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.rate(step)
-        lr, hr = (_to_device(batch, fabric) for batch in patches.batch(step, recipe.batch))
-        loss = mse_loss(wrapped(lr), hr)
-        optimizer.zero_grad()
-        fabric.backward(loss)
-        optimizer.step()
-        average.update_parameters(model)
-        losses.append(loss.detach())
-        due = (step + 1) % every == 0 or step + 1 == recipe.steps
-        if due or (step + 1) % max(1, every // 20) == 0:
-            loss_so_far = _mean(losses, step + 1)  # a run that diverged ends here, its checkpoint kept
+    for done in range(run.done + 1, recipe.steps + 1):
+        losses.append(run.step(done - 1))
+        due = done % every == 0 or done == recipe.steps
+        if due or done % max(1, every // 20) == 0:
+            loss = _mean(losses, done)  # a run that diverged ends here, its checkpoint kept
             losses.clear()
             if due:
-                state["step"] = step + 1
-                validation_psnr = validate(cast(Model, average.module), validation, fabric)
-                _save(fabric, checkpoint, state)
-            report(ProgressReport(step + 1, loss_so_far, validation_psnr))
-    return cast(Model, average.module)
+                validation_psnr = validate(run.average, validation, fabric)
+                run.save(checkpoint, done)
+            report(ProgressReport(done, loss, validation_psnr))
+    return run.average
+
+
+class _Run:
+    """A model in training, its optimizer, and the moving average of its weights."""
+
+    def __init__(self, model: Model, recipe: Recipe, training: Sequence[Pair], fabric: "Fabric") -> None:
+        self._model, self._recipe, self._fabric = model, recipe, fabric
+        # Each process draws patches of its own.
+        seed = (recipe.seed, fabric.global_rank)
+        self._patches = Patches(training, model.upscale_factor, model.radius, recipe.patch, seed)
+        ema = get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
+        self._average = AveragedModel(model, multi_avg_fn=ema)
+        optimizer = SOAP(model.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
+        self._wrapped, self._optimizer = fabric.setup(model, optimizer)
+        self._average.to(fabric.device)
+        self._state = {
+            "model": self._wrapped,
+            "optimizer": self._optimizer,
+            "average": self._average,
+            "step": 0,
+            "recipe": asdict(recipe) | model.identity | {"images": len(training)},
+        }
+
+    @property
+    def done(self) -> int:
+        """The number of steps that the last checkpoint had done."""
+        return int(cast(int, self._state["step"]))
+
+    @property
+    def average(self) -> Model:
+        """The model with the moving average of its weights."""
+        return cast(Model, self._average.module)
+
+    def step(self, index: int) -> Tensor:
+        """Train on one batch; return the loss."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._recipe.rate(index)
+        batch = self._patches.batch(index, self._recipe.batch)
+        lr, hr = (_to_device(planes, self._fabric) for planes in batch)
+        loss = mse_loss(self._wrapped(lr), hr)
+        self._optimizer.zero_grad()
+        self._fabric.backward(loss)
+        self._optimizer.step()
+        self._average.update_parameters(self._model)
+        return loss.detach()
+
+    def save(self, checkpoint: Path, done: int) -> None:
+        """Write the checkpoint, whole or not at all."""
+        self._state["step"] = done
+        partial = checkpoint.with_name(f".{checkpoint.name}.partial")  # one name for all processes
+        try:
+            self._fabric.save(partial, self._state)
+            if self._fabric.is_global_zero:
+                partial.replace(checkpoint)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+    def restore(self, checkpoint: Path) -> None:
+        """Read the checkpoint, if it is one of this run."""
+        try:
+            recipe = self._fabric.load(checkpoint, weights_only=True)["recipe"]
+        except (OSError, EOFError, RuntimeError, UnpicklingError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{checkpoint} must be a whole checkpoint; it cannot be read: {error}"
+            ) from error
+        if recipe != self._state["recipe"]:
+            raise ValueError(
+                f"a resumed run must be the one of its checkpoint {checkpoint}; got {self._state['recipe']}, "
+                f"it has {recipe}. Give the same options, or another output."
+            )
+        self._fabric.load(checkpoint, self._state, weights_only=True)
 
 
 def validate(model: Model, pairs: Sequence[Pair], fabric: "Fabric") -> float:
@@ -132,27 +180,3 @@ def _mean(losses: list[Tensor], step: int) -> float:
     if not math.isfinite(mean):
         raise ValueError(f"the loss must stay finite; got {mean} by step {step}. Lower the learning rate.")
     return mean
-
-
-def _save(fabric: "Fabric", checkpoint: Path, state: dict[str, Any]) -> None:
-    partial = checkpoint.with_name(f".{checkpoint.name}.partial")  # one name for all processes
-    try:
-        fabric.save(partial, state)
-        if fabric.is_global_zero:
-            partial.replace(checkpoint)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def _restore(fabric: "Fabric", checkpoint: Path, state: dict[str, Any]) -> None:
-    try:
-        recipe = fabric.load(checkpoint, weights_only=True)["recipe"]
-    except (OSError, EOFError, RuntimeError, UnpicklingError, KeyError, TypeError) as error:
-        raise ValueError(f"{checkpoint} must be a whole checkpoint; it cannot be read: {error}") from error
-    if recipe != state["recipe"]:
-        raise ValueError(
-            f"a resumed run must be the one of its checkpoint {checkpoint}; got {state['recipe']}, it has "
-            f"{recipe}. Give the same options, or another output."
-        )
-    fabric.load(checkpoint, state, weights_only=True)
