@@ -73,7 +73,7 @@ degradation: colour
 evaluation.metrics:
 evaluation: degradation evaluation.metrics images
 training: degradation evaluation.metrics images models network
-cli: evaluation files images jobs models network rewriter rewriter.onnx root training upscale
+cli: evaluation files images jobs models network rewriter rewriter.decide rewriter.onnx root training upscale
 __main__: cli
 root:
 """

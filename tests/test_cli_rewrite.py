@@ -1,17 +1,21 @@
 import json
 import os
+import pickle
 import signal
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 import pytest
 from onnx_models import assert_equal_models, model, noise, operators
 
 from subpixel import cli
 from subpixel.rewriter import decide
-from subpixel.rewriter.onnx import files
+from subpixel.rewriter.onnx import arrays, files
+from subpixel.rewriter.onnx.arrays import load_arrays
 
 Run = Callable[..., tuple[int, str, list[str]]]
 
@@ -108,6 +112,16 @@ def test_an_equal_file_where_one_is_wanted(run: Run) -> None:
         ),
         (("nothing.onnx", "--cache", "/"), 2, "--cache: it must be a file"),
         ((".",), 1, ".: Is a directory"),
+        (
+            ("nothing.onnx", "--seconds", "-1"),
+            2,
+            "--seconds: seconds must be a finite number, 0 or more",
+        ),
+        (("nothing.onnx", "--seconds", "nan"), 2, "--seconds: seconds must be a finite number"),
+        (("nothing.onnx", "--seed", "-1"), 2, "--seed: seed must be an integer from 0 to 2**63 - 1; got -1."),
+        (("nothing.onnx", "--threads", "0"), 2, "--threads: threads must be from 1 to 1024; got 0."),
+        (("nothing.onnx", "--input", "text.onnx"), 2, "--input: the example inputs must be an .npz file"),
+        (("nothing.onnx", "--input", "x.npz", "--shape", "x=1x2"), 2, "--shape: it cannot be given together"),
         ((), 2, "Missing argument"),
     ],
 )
@@ -145,3 +159,49 @@ def test_a_folder_that_cannot_be_written_to(run: Run, monkeypatch: pytest.Monkey
     status, out, (error,) = run("nothing.onnx", "--json", "report.json")
     assert (status, out, new_files()) == (2, "", [])
     assert "--json: it must be a file in a folder that can be written to; got report.json." in error
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_inputs_and_threads_of_ones_own(run: Run, runtime: str) -> None:
+    """The same inputs and seed decide at the shapes of the file; the report says the threads."""
+    np.savez("inputs.npz", x=noise(1, 2, 8, 9))
+    options = ("--input", "inputs.npz", "--threads", "1", "--seconds", "0", "--seed", "7", "--for", runtime)
+    status, out, errors = run("decoder.onnx", "--change", "all", "-o", "new.onnx", *options)
+    assert (status, errors) == (0, [])
+    assert ", 1 threads, " in out.splitlines()[0]
+    assert_equal_models(upsampler(), files.load_model(Path("new.onnx")), noise(1, 2, 8, 9))
+
+
+def archive(path: Path, name: str, content: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(name, content)
+    return path
+
+
+def header(shape: str, descr: str = "<f4") -> bytes:
+    """The start of an array in NumPy's format."""
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (header("(1000000000000,)"), "must hold the 4000000000000 bytes that it announces"),
+        (header("(1,)", "|O") + pickle.dumps([print]), "Object arrays cannot be loaded"),
+        (b"no array", "magic string"),
+        (b"", "magic string|must be an .npz file"),
+    ],
+)
+def test_a_strangers_arrays_are_bounded_and_run_nothing(tmp_path: Path, content: bytes, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        load_arrays(archive(tmp_path / "x.npz", "x.npy", content))
+
+
+def test_arrays_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, a=np.zeros(100), b=np.zeros(100))
+    assert {name: array.shape for name, array in load_arrays(path).items()} == {"a": (100,), "b": (100,)}
+    monkeypatch.setattr(arrays, "LARGEST", 1500)
+    with pytest.raises(ValueError, match="must have at most 1500 bytes; got more in"):
+        load_arrays(path)

@@ -424,7 +424,7 @@ def test_classes_that_rounding_turns_over_are_no_mismatch(monkeypatch: pytest.Mo
     with torch.no_grad():
         other.up.bias[0] += 0.1  # so that some change
     assert difference(other(x), model(x)) > EXACT
-    assert target._difference(other, (x,), {}) == 0
+    assert target._difference(other, (x,), {}, model(x)) == 0
     monkeypatch.setitem(vars(transposed.RULE), "rewrite", scaled(transposed.RULE.rewrite))
     assert not forcibly(model, x)[1].changed
 
@@ -478,3 +478,43 @@ def test_a_program_without_example_inputs_needs_some() -> None:
         rewrite(program)
     _, report = forcibly(program, EXAMPLE)
     assert report.changed
+
+
+class Counts(nn.Module):
+    """Counts its forwards, which a copy of it does too."""
+
+    calls: list[int]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.up = nn.Conv2d(4, 4, 3, padding=1), nn.ConvTranspose2d(4, 4, 4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        Counts.calls.append(x.shape[-1])
+        return self.up(self.conv(F.interpolate(x, scale_factor=2)))
+
+
+@pytest.mark.parametrize(("change", "most"), [("faster", 20), ("all", 14)])
+def test_without_time_the_model_runs_as_little_as_possible(change: Any, most: int) -> None:
+    """5 times to record, 4 to prove, 5 to prove in float64; and 3 times each where its time decides."""
+    model, x = seeded(Counts(), torch.float32), noise(1, 4, 16, 16, dtype=torch.float32)
+    Counts.calls = []
+    rewrite(model, x, seconds=0, change=change)
+    assert 0 < len(Counts.calls) <= most
+
+
+def test_what_does_not_change_is_there_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a model is proven its copies share the weights; the original has its own."""
+    seen: list[int] = []
+    differences = ModuleTarget.differences
+
+    def watched(self: ModuleTarget, model: nn.Module, choices: Any) -> Any:
+        seen.extend(model.get_parameter(name).data_ptr() for name in ("first.weight",))
+        seen.append(self.model.get_parameter("first.weight").data_ptr())
+        return differences(self, model, choices)
+
+    monkeypatch.setattr(ModuleTarget, "differences", watched)
+    model = seeded(Decoder(), torch.float32)
+    changed, _ = forcibly(model, EXAMPLE.float())
+    assert seen[0] == seen[1] == changed.first.weight.data_ptr()
+    assert model.first.weight.data_ptr() not in seen

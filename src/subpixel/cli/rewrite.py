@@ -42,6 +42,22 @@ def rewrite(
             help="The shape of an input, such as x=1x3x64x64; needed where the model leaves it open.",
         ),
     ] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            "--input",
+            metavar="FILE.npz",
+            help="Example inputs by name, as numpy.savez writes them. Without it they are random.",
+            parser=local_path,
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of the runtime. Without it the runtime chooses.")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(help="Time to spend on timing each site; the whole model takes eight times this.")
+    ] = 2.0,
+    seed: Annotated[int, typer.Option(help="The seed of random inputs and of the order of timing.")] = 0,
     cache: Annotated[
         Path | None,
         typer.Option(
@@ -70,21 +86,37 @@ def rewrite(
     """
     from subpixel.files import replacing
     from subpixel.rewriter import rewrite as rewrite_model
-    from subpixel.rewriter.onnx.examples import random_feeds
+    from subpixel.rewriter.decide import Settings
+    from subpixel.rewriter.onnx.arrays import load_arrays
+    from subpixel.rewriter.onnx.examples import feeds, random_feeds
     from subpixel.rewriter.onnx.files import load_model, save_model
+    from subpixel.rewriter.onnx.runtimes import find_runtime
 
     for option, path in {"--out": out, "--json": report_to, "--cache": cache}.items():
         with as_option_error(option):
             _writable(path)
+    with as_option_error("--seconds"):
+        Settings(seconds=seconds)
+    with as_option_error("--seed"):
+        Settings(seed=seed)
+    with as_option_error("--threads"):
+        find_runtime(runtime, threads)
     original = load_model(model)
     with as_option_error("--shape"):
-        example = random_feeds(original, dict(map(_shape, shape or ())), seed=0)
+        if inputs is not None and shape:
+            raise ValueError("it cannot be given together with --input, whose arrays have shapes.")
+        example = {} if inputs is not None else random_feeds(original, dict(map(_shape, shape or ())), seed)
+    with as_option_error("--input"):
+        example = example if inputs is None else feeds(original, load_arrays(inputs), seed)
     with bar_progress(1) as report_on, interruptible("nothing was written"):
         result, report = rewrite_model(
             original,
             example,
             change=change,
             runtime=runtime,
+            threads=threads,
+            seconds=seconds,
+            seed=seed,
             cache=cache,
             progress=lambda done, count, name: report_on(0, name)(done / count),
         )

@@ -14,16 +14,16 @@ from subpixel.rewriter.cache import Cache
 from subpixel.rewriter.decide import Settings, decide
 from subpixel.rewriter.onnx.examples import feeds
 from subpixel.rewriter.onnx.files import checked, from_proto, load_model
-from subpixel.rewriter.onnx.runtimes import find_runtime
+from subpixel.rewriter.onnx.runtimes import Runtime, find_runtime
 from subpixel.rewriter.onnx.target import OnnxTarget
 from subpixel.rewriter.report import Report
 from subpixel.rewriter.target import Target
 
-__all__ = ["rewrite_onnx"]
+__all__ = ["find_runtime", "rewrite_onnx"]
 
 
 def rewrite_onnx(
-    model: Any, example_inputs: Any, runtime: str, settings: Settings, cache: Cache
+    model: Any, example_inputs: Any, runtime: Runtime, settings: Settings, cache: Cache
 ) -> tuple[Any, Report]:
     """See `subpixel.rewrite`."""
     if isinstance(model, str | Path):
@@ -32,7 +32,7 @@ def rewrite_onnx(
         original = checked(model.clone()) if isinstance(model, ir.Model) else from_proto(model)
     example = feeds(original, example_inputs, settings.seed)
     with np.errstate(all="ignore"):  # a stranger's weights may be infinite or NaN
-        target: Target[Any] = OnnxTarget(original, example, find_runtime(runtime), settings.seed)
+        target: Target[Any] = OnnxTarget(original, example, runtime, settings.seed)
         rewritten, report = decide(target, settings, cache)
     del target  # and with it the compiled models
     result = original if rewritten is None else rewritten

@@ -19,6 +19,7 @@ from subpixel.rewriter.onnx.files import size_of_tensors, with_external_tensors
 # Bytes of tensors. Larger models go through files: of a message both it and its bytes are held twice, and
 # ONNX Runtime keeps the bytes as long as the session lives.
 IN_MEMORY = 2**24
+MOST_THREADS = 1024  # beyond, runtimes fail without saying why
 Feeds = Mapping[str, NDArray[Any]]
 Session = Callable[[Feeds], list[NDArray[Any]]]  # all outputs, in order
 
@@ -35,17 +36,19 @@ class Runtime(NamedTuple):
     compile: Callable[[bytes | Path], Session]
 
 
-def find_runtime(name: str) -> Runtime:
-    """Return a runtime by name.
+def find_runtime(name: str, threads: int | None = None) -> Runtime:
+    """Return a runtime by name, with so many threads; None leaves their number to the runtime.
 
     Raises:
-        ValueError: there is no runtime of that name.
+        ValueError: there is no runtime of that name, or no such number of threads.
         ModuleNotFoundError: the runtime is not installed.
     """
     if name not in RUNTIMES:
         raise ValueError(f"runtime must be one of {tuple(RUNTIMES)}; got {name!r}.")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise ValueError(f"threads must be from 1 to {MOST_THREADS}; got {threads}.")
     with needing("onnx"):
-        return RUNTIMES[name]()
+        return RUNTIMES[name](threads)
 
 
 def session(runtime: Runtime, model: ir.Model) -> Session:
@@ -79,24 +82,27 @@ def _explaining(runtime: Runtime) -> Iterator[None]:
         raise ValueError(f"the model must run on {runtime.name.split(',')[0]}; it says: {reason}") from error
 
 
-def _onnxruntime() -> Runtime:
+def _onnxruntime(threads: int | None) -> Runtime:
     from subpixel.without_telemetry.onnxruntime import onnxruntime  # noqa: PLC0415 (either may be missing)
 
     def compile_model(model: bytes | Path) -> Session:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
+        options.intra_op_num_threads = threads or 0  # 0 is its own choice
         compiled = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         return lambda feeds: compiled.run(None, dict(feeds))
 
-    return Runtime(f"ONNX Runtime {onnxruntime.__version__}, {_machine()}", compile_model)
+    return Runtime(f"ONNX Runtime {onnxruntime.__version__}, {_machine(threads)}", compile_model)
 
 
-def _openvino() -> Runtime:
+def _openvino(threads: int | None) -> Runtime:
     from subpixel.without_telemetry.openvino import openvino  # noqa: PLC0415
 
     core = openvino.Core()
     # Its default on some processors is bfloat16, which would hide what a rewrite changes.
     options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if threads is not None:
+        options["INFERENCE_NUM_THREADS"] = str(threads)
 
     def tensor(array: NDArray[Any]) -> Any:
         """OpenVINO reads an array of bfloat16 as one of float16 unless it is told."""
@@ -112,7 +118,9 @@ def _openvino() -> Runtime:
             for port, output in request.infer({name: tensor(feeds[name]) for name in feeds}).to_dict().items()
         ]
 
-    return Runtime(f"OpenVINO {openvino.__version__.partition('-')[0]} in f32, {_machine()}", compile_model)
+    return Runtime(
+        f"OpenVINO {openvino.__version__.partition('-')[0]} in f32, {_machine(threads)}", compile_model
+    )
 
 
 def _array(output: NDArray[Any], kind: str) -> NDArray[Any]:
@@ -120,8 +128,9 @@ def _array(output: NDArray[Any], kind: str) -> NDArray[Any]:
     return np.array(output).view(ml_dtypes.bfloat16 if kind == "bf16" else output.dtype)
 
 
-def _machine() -> str:
-    return f"{os.cpu_count()} processors, {processor()}"
+def _machine(threads: int | None) -> str:
+    count = f"{os.cpu_count()} processors" if threads is None else f"{threads} threads"
+    return f"{count}, {processor()}"
 
 
 RUNTIMES = {"onnxruntime": _onnxruntime, "openvino": _openvino}

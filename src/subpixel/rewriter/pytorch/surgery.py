@@ -1,7 +1,7 @@
 """Nodes out of a traced forward, and other ones into it."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, count
 from typing import Any, NamedTuple
 
@@ -50,7 +50,7 @@ def install(model: nn.Module, scope: Scope, replacements: dict[Site[Any], Replac
     Where modules make way for modules their children are exchanged; else the owner gets a forward of its own.
     """
     owner = model.get_submodule(scope.prefix)
-    if all(_of_modules(model, scope, site) for site in replacements):
+    if exchanges_modules(model, scope, replacements):
         for site, replacement in replacements.items():
             _install_module(owner, scope, site, replacement.module)
         return
@@ -141,6 +141,11 @@ def _prepares(node: fx.Node) -> bool:
     return node.op == "get_attr" or (
         node.op != "call_module" and name in ("getattr", "getitem", "mul", "size", "new_zeros", "zeros")
     )
+
+
+def exchanges_modules(model: nn.Module, scope: Scope, sites: Iterable[Site[Any]]) -> bool:
+    """Return whether a scope keeps its forward, since all sites are modules that make way for modules."""
+    return all(_of_modules(model, scope, site) for site in sites)
 
 
 def _of_modules(model: nn.Module, scope: Scope, site: Site[Any]) -> bool:

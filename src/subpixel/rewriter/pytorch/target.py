@@ -32,7 +32,7 @@ from subpixel.rewriter.pytorch.lower import lower
 from subpixel.rewriter.pytorch.modules import computes_weight, without_sizes
 from subpixel.rewriter.pytorch.operators import own_kind
 from subpixel.rewriter.pytorch.recording import as_module, autocast, export_like, record, record_program
-from subpixel.rewriter.pytorch.surgery import Replacement, fragment, install, replaced
+from subpixel.rewriter.pytorch.surgery import Replacement, exchanges_modules, fragment, install, replaced
 from subpixel.rewriter.report import Report
 from subpixel.rewriter.sites import Site
 from subpixel.rewriter.target import Choices, Differences, Target, chosen_chain
@@ -194,41 +194,55 @@ class ModuleTarget:
         return largest_difference(at, given.ndim - 2)
 
     def rewritten(self, choices: Choices) -> nn.Module:
-        """See `Target`."""
-        model = _copied(self.model)
-        by_scope: dict[Scope, list[Site[Any]]] = {}
-        for site in choices:
-            by_scope.setdefault(self._located[site].scope, []).append(site)
-        for scope, changed in by_scope.items():
+        """See `Target`; the weights that do not change are shared with the target's model."""
+        model = _copied(self.model, {parameter: parameter for parameter in self.model.parameters()})
+        for scope, changed in self._by_scope(choices).items():
             install(model, scope, {site: self._chosen(site, choices[site]) for site in changed})
         return model
 
     def differences(self, model: nn.Module, choices: Choices) -> Differences:
-        """See `Target`."""
-        found = [self._difference(model, self.args, self.kwargs)]
-        notes = self._fixed_sizes(choices)
-        for args, kwargs in self._other_sizes():
+        """See `Target`.
+
+        The original and the rewritten model run twice each, on the example and on another size. The proof in
+        float64 records the model anew; it takes the smaller of the two sizes if it can, to save time.
+        """
+        own = self.args, self.kwargs
+        found = [self._difference(model, *own, self._expected(*own))]
+        notes, proven = self._fixed_sizes(choices), [own]
+        for args, kwargs, expected in self._other_sizes():
             with suppress(OtherBranchError):
-                found.append(self._difference(model, args, kwargs))
+                found.append(self._difference(model, args, kwargs, expected))
+                proven.append((args, kwargs))
                 break
         else:
-            notes += (NO_OTHER_SIZE,)
-        return Differences(self._difference_in_double(choices), max(found), notes)
+            notes = (*notes, NO_OTHER_SIZE)
+        in_double = (self._difference_in_double(choices, *each) for each in sorted(proven, key=_elements))
+        exact = next((each for each in in_double if each is not None), None)
+        return Differences(exact, max(found), notes)
 
     def _fixed_sizes(self, choices: Choices) -> tuple[str, ...]:
         """Return notes on the numbers that the rewritten forwards have as constants."""
-        scopes = dict.fromkeys(self._located[site].scope for site in choices)
         notes = (
             f"the rewritten {type(scope.owner).__name__} requires a number that depends on the size of the "
             f"input to be as in the example: {fixed}"
-            for scope in scopes
+            for scope, sites in self._by_scope(choices).items()
+            if not exchanges_modules(self.model, scope, sites)  # else the forward stays the owner's
             for fixed in scope.fixed_sizes
         )
         return tuple(dict.fromkeys(notes))
 
-    def _difference(self, model: nn.Module, args: Any, kwargs: Any) -> float:
-        """From the original; what rounding may turn over is left to the proof in float64."""
-        result, expected = (run_model(m, args, kwargs, self.seed) for m in (model, self.model))
+    def _by_scope(self, choices: Choices) -> dict[Scope, list[Site[Any]]]:
+        by_scope: dict[Scope, list[Site[Any]]] = {}
+        for site in choices:
+            by_scope.setdefault(self._located[site].scope, []).append(site)
+        return by_scope
+
+    def _expected(self, args: Any, kwargs: Any) -> Any:
+        return run_model(self.model, args, kwargs, self.seed)
+
+    def _difference(self, model: nn.Module, args: Any, kwargs: Any, expected: Any) -> float:
+        """Compare with the original; what rounding may turn over is left to the proof in float64."""
+        result = run_model(model, args, kwargs, self.seed)
         return difference(result, expected, ignore_integers=self.bound != BOUNDS[torch.float64])
 
     def whole(self, model: nn.Module | None) -> Run:
@@ -251,23 +265,24 @@ class ModuleTarget:
         recipe = Recipe.of(site.was, site.chain, choice.form, formats)
         return Replacement(_nodes(before), RewrittenSite(module, given.ndim, recipe), _nodes(after))
 
-    def _other_sizes(self) -> Iterator[tuple[Any, Any]]:
-        """Random inputs of other sizes that the model takes."""
+    def _other_sizes(self) -> Iterator[tuple[Any, Any, Any]]:
+        """Yield random inputs of other sizes, and what the model makes of them, where it takes them."""
         generator = torch.Generator().manual_seed(self.seed)
         for axes in ((2, 3, 4), (1,), (0,)):
             args, kwargs = tree_map(lambda value: _resized(value, axes, generator), (self.args, self.kwargs))  # noqa: B023
             try:
-                self.model(*args, **kwargs)
+                expected = self._expected(args, kwargs)
             except Exception:  # noqa: BLE001, S112 (whatever a stranger's model raises at a size it does not take)
                 continue
-            yield args, kwargs
+            yield args, kwargs, expected
 
-    def _difference_in_double(self, choices: Choices) -> float | None:
-        """The whole model in float64; None where it computes parts of itself in another precision."""
+    def _difference_in_double(self, choices: Choices, args: Any, kwargs: Any) -> float | None:
+        """Compare in float64; None where the model computes parts of itself in another precision."""
         if self.bound == BOUNDS[torch.float64]:
             return None  # it is its own precision
-        model = _copied(self.model).double()
-        args, kwargs = tree_map(_doubled, (self.args, self.kwargs))
+        # Parameter by parameter: a copy that is then converted would hold the largest one three times.
+        model = _copied(self.model, {each: _doubled(each) for each in self.model.parameters()}).double()
+        args, kwargs = tree_map(_doubled, (args, kwargs))
         with _DoubleOnly() as seen:  # type: ignore[no-untyped-call]
             try:
                 expected = run_model(model, args, kwargs, self.seed)
@@ -310,7 +325,7 @@ def _arguments(example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def _copy(model: nn.Module, args: Any, kwargs: Any) -> nn.Module:
-    """A copy to work on, of a model that is not run itself, for that may change it."""
+    """Return a copy to work on: running the model itself may change it."""
     try:
         return _copied(model)
     except RuntimeError:  # an old hook has computed a weight, with a graph behind it; now without
@@ -319,7 +334,7 @@ def _copy(model: nn.Module, args: Any, kwargs: Any) -> nn.Module:
 
 
 def _take_buffers(model: nn.Module, original: nn.Module) -> None:
-    """Undo what runs have changed: the statistics of a part in training, for one."""
+    """Undo what runs have changed, for example the statistics of a part in training."""
     before = dict(original.named_buffers())
     for name, buffer in model.named_buffers():
         if name in before and before[name].shape == buffer.shape:
@@ -341,12 +356,13 @@ def materialised(module: nn.Module) -> nn.Module:
     return module
 
 
-def _copied(model: nn.Module) -> nn.Module:
+def _copied(model: nn.Module, parameters: Mapping[nn.Parameter, nn.Parameter] | None = None) -> nn.Module:
+    """Return a copy of a model that has these parameters in the place of its own."""
+    given: dict[int, Any] = {id(own): other for own, other in (parameters or {}).items()}
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", FutureWarning
-        )  # PyTorch's own, about a copied program's tree of arguments
-        return copy.deepcopy(model)
+        # PyTorch's own, about a copied program's tree of arguments.
+        warnings.simplefilter("ignore", FutureWarning)
+        return copy.deepcopy(model, given)
 
 
 def _located(scope: Scope, site: Site[Any]) -> Located:
@@ -383,11 +399,19 @@ def _run_on(module: nn.Module, *args: Any, **kwargs: Any) -> Run:
 
 
 def _doubled(value: Any) -> Any:
-    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+    """Return a tensor of fractions in float64, a parameter as a parameter, and all else as it is."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        return value
+    double = value.double()
+    return nn.Parameter(double, value.requires_grad) if isinstance(value, nn.Parameter) else double
+
+
+def _elements(arguments: Any) -> int:
+    return sum(value.numel() for value in tree_leaves(arguments) if isinstance(value, Tensor))
 
 
 def _resized(value: Any, axes: tuple[int, ...], generator: torch.Generator) -> Any:
-    """Noise, the given axes half as long or, where they are short, twice."""
+    """Return noise, the given axes half as long or, where they are short, twice as long."""
     if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim < 3:
         return value
     shape = list(value.shape)
