@@ -683,6 +683,7 @@ def test_a_tiff_that_would_lose_something_is_refused(
     path = tmp_path / "a.tif"
     for pixels, options, message in (
         (np.zeros((9, 9), np.float32), {}, "a TIFF of floating-point numbers is not supported"),
+        (np.zeros((9, 9, 3), np.float32), {"photometric": "rgb"}, "a TIFF of floating-point numbers is not"),
         (np.zeros((9, 9), np.float64), {}, "a TIFF of floating-point numbers is not supported"),
         (np.zeros((9, 9), np.complex64), {}, "a TIFF of complex numbers is not supported"),
         (np.zeros((9, 9, 3), np.uint8), {"photometric": "cielab"}, "a TIFF of CIELAB colours is not"),
@@ -699,6 +700,15 @@ def test_a_tiff_that_would_lose_something_is_refused(
         writer.write(np.zeros((9, 9), np.uint8))
         writer.write(np.zeros((5, 9), np.uint8))
     check_refused(path, "page 1 differs from page 0", capfd)
+
+
+def test_ycbcr_in_a_tiff_is_converted_or_refused_but_never_taken_for_rgb(
+    save: Save, capfd: pytest.CaptureFixture[str]
+) -> None:
+    image = PIL.Image.fromarray(photo()).convert("YCbCr")
+    check_refused(save(image, "a.tif"), "a TIFF of YCbCr colours without JPEG compression is not", capfd)
+    out, _ = enlarge(save(image, "b.tif", compression="jpeg", quality=95))
+    assert np.abs(pixels_of(out).astype(int) - UPSCALER.image(photo())).mean() < 3
 
 
 def test_a_side_longer_than_the_format_allows_is_refused_before_any_work(save: Save) -> None:

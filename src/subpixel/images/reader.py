@@ -27,6 +27,8 @@ _COLOURS: dict[str, Colour] = {
 }
 
 _SAMPLES = {
+    "uchar": "8 bits",
+    "ushort": "16 bits",
     "char": "signed 8 bits",
     "short": "signed 16 bits",
     "uint": "32 bits",
@@ -151,7 +153,7 @@ def _layout(image: Any) -> Layout:
             return layout
     raise ValueError(
         "an image must be grey, RGB or CMYK, with or without opacity, in up to 8 or 16 bits; "
-        f"got {image.bands} bands of {_SAMPLES.get(image.format, image.format)} as {image.interpretation}."
+        f"got {image.bands} bands of {_SAMPLES.get(image.format, image.format)}."
     )
 
 
@@ -161,10 +163,11 @@ def _broken(file_format: Format) -> str:
 
 def _check_samples(path: Path) -> None:
     """Refuse a TIFF file whose samples or colours libvips cannot open, or would convert without a word."""
-    sample_format, photometric = (
-        tags.number_in_tiff(path, tag) for tag in (tags.SAMPLE_FORMAT, tags.PHOTOMETRIC)
-    )
+    wanted = (tags.SAMPLE_FORMAT, tags.PHOTOMETRIC, tags.COMPRESSION)
+    sample_format, photometric, compression = (tags.number_in_tiff(path, tag) for tag in wanted)
     kind = _SAMPLE_FORMATS.get(sample_format) or _PHOTOMETRICS.get(photometric)
+    if photometric == tags.YCBCR and compression != tags.JPEG:  # libvips would take them for RGB
+        kind = "YCbCr colours without JPEG compression"
     if kind is not None:
         raise ValueError(
             f"a TIFF of {kind} is not supported: samples must be grey, RGB or CMYK, in 8 or 16 bits."

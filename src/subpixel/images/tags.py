@@ -38,6 +38,8 @@ FIRST_PRIVATE = 0x8000
 SUB_IFDS, PHOTOMETRIC, SAMPLE_FORMAT, DNG_VERSION = 0x014A, 0x0106, 0x0153, 0xC612
 COMPRESSION = 0x0103
 FAX = (2, 3, 4)  # CCITT compressions of 1 bit a pixel
+JPEG = 7  # the compression
+YCBCR = 6  # the photometric interpretation
 SENSOR_PHOTOMETRIC = (32803, 34892)  # colour filter array, linear raw: what a sensor saw, not a picture
 
 MAX_ENTRIES = 4096  # of a directory
@@ -276,10 +278,11 @@ def _number(data: Data, ifd: int, layout: _Layout, tag: int) -> int:
     at = dict(_entries(data, ifd, layout)).get(tag)
     if at is None:
         return 0
-    (kind,) = struct.unpack_from(layout.order + "H", data, at + 2)
-    return int(
-        struct.unpack_from(layout.order + ("H" if kind == 3 else "I"), data, at + 4 + layout.inline)[0]
-    )
+    kind, number = struct.unpack_from(layout.order + "H" + layout.word[1], data, at + 2)
+    unit = "H" if kind == 3 else "I"
+    fits = number * struct.calcsize(unit) <= layout.inline
+    place = at + 4 + layout.inline if fits else _values_at(data, at, layout)
+    return int(struct.unpack_from(layout.order + unit, data, place)[0])
 
 
 def _sub_ifds(data: Data, ifd: int, layout: _Layout) -> list[int]:
