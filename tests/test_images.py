@@ -715,6 +715,8 @@ def test_a_side_longer_than_the_format_allows_is_refused_before_any_work(save: S
     source = save(photo(), "a.png")
     with pytest.raises(ValueError, match=r"WebP has at most 16383 pixels; got 20000x20. Use PNG, JPEG"):
         UPSCALER.file(source, source.with_name("out.webp"), size=(20_000, 20))
+    with pytest.raises(ValueError, match=r"JPEG has at most 65500 pixels; got 65501x1. Use PNG, TIFF, GIF"):
+        UPSCALER.file(source, source.with_name("out.jpg"), size=(65_501, 1))
     with pytest.raises(ValueError, match="at most 4295 megapixels; got 100000x100000"):
         UPSCALER.file(source, source.with_name("out.png"), size=(100_000, 100_000))
 

@@ -127,6 +127,13 @@ def test_a_folder_without_images_is_a_problem(make: Make) -> None:
     assert planned("empty d", "o", recursive=True) == {"empty": "holds no images", "d/e/a.png": "o/d/e/a.png"}
 
 
+def test_images_of_other_kinds_in_a_folder_are_named(make: Make) -> None:
+    make("d/a.HEIC", "d/b.heic", "d/c.nef", "d/e/d.bmp", "d/text.txt")
+    problem = "holds no images that can be read: HEIC, RAW is not supported"
+    assert planned("d") == {"d": f"{problem}; --recursive searches the folders in it"}
+    assert planned("d", recursive=True) == {"d": problem.replace("HEIC", "BMP, HEIC")}
+
+
 def test_a_folder_that_cannot_be_read_is_a_problem(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     make("d/a.png")
 

@@ -16,7 +16,7 @@ WHITE = 235 / 255
 
 
 def rgb_to_ycbcr(rgb: Planes) -> Planes:
-    """Y in studio range, unrounded; Cb and Cr centred on 0.
+    """Return Y in studio range, unrounded, and Cb and Cr centred on 0.
 
     Example:
         >>> rgb_to_ycbcr(np.ones((3, 1, 1), np.float32)).ravel().round(4) + 0.0
@@ -28,19 +28,19 @@ def rgb_to_ycbcr(rgb: Planes) -> Planes:
 
 
 def ycbcr_to_rgb(ycbcr: Planes) -> Planes:
-    """The inverse of `rgb_to_ycbcr`."""
+    """Return RGB: the inverse of `rgb_to_ycbcr`."""
     rgb = _mix(_YCBCR_TO_RGB, ycbcr)
     rgb -= BLACK * _YCBCR_TO_RGB[0, 0]  # Y weighs the same in R, G and B
     return rgb
 
 
 def to_studio(grey: Planes) -> Planes:
-    """The Y of a grey image, which is that of R = G = B."""
+    """Return the Y of a grey image, which is that of R = G = B."""
     return grey * np.float32(WHITE - BLACK) + np.float32(BLACK)
 
 
 def from_studio(y: Planes) -> Planes:
-    """The inverse of `to_studio`."""
+    """Return grey: the inverse of `to_studio`."""
     return (y - np.float32(BLACK)) * np.float32(1 / (WHITE - BLACK))
 
 
@@ -60,6 +60,7 @@ def spread_under(colours: Planes, alpha: Planes, reach: int) -> Planes:
         The colours without the outer `reach` pixels, whose neighbours are not all known.
     """
     inner = (..., slice(reach, -reach), slice(reach, -reach))
+    # A Gaussian whose deviation is a quarter of the reach: the weights at its ends are e**-8 of the largest.
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (reach / 4)) ** 2).astype(np.float32)
     means = _correlate(np.concatenate([colours * alpha, alpha]), weights)
     visible = means[-1:] > 0
@@ -78,7 +79,7 @@ def _mix(matrix: NDArray[np.floating], planes: Planes) -> Planes:
 
 
 def _correlate(planes: Planes, weights: Planes) -> Planes:
-    """Correlate rows and columns with symmetric weights, where all neighbours are known."""
+    """Correlate rows and columns with symmetric weights; give what has all its neighbours."""
     for _ in range(2):
         length = planes.shape[-1] - len(weights) + 1
         planes = sum(w * planes[..., i : i + length] for i, w in enumerate(weights)).swapaxes(-1, -2)
@@ -86,7 +87,7 @@ def _correlate(planes: Planes, weights: Planes) -> Planes:
 
 
 def _local_maximum(plane: Planes, radius: int) -> Planes:
-    """The maximum within `radius` rows and columns; pixels of the outer `radius` see fewer."""
+    """Return the maximum within `radius` rows and columns; pixels of the outer `radius` see fewer."""
     for _ in range(2):
         peak = plane.copy()
         for shift in range(1, radius + 1):

@@ -11,17 +11,17 @@ from pathlib import Path
 from stat import S_ISREG
 from uuid import uuid4
 
-if sys.platform != "win32":  # Windows has no such locks: there, only the age of a file tells
+if sys.platform != "win32":  # Windows has no such locks: there, only the age of a file counts
     import fcntl
 
 DISK_FULL = "disk full"
 PREFIX = ".subpixel-"
-ABANDONED_AFTER = 24 * 3600  # seconds, where no lock tells whether the owner of a file lives
+ABANDONED_AFTER = 24 * 3600  # seconds, where no lock shows whether the owner of a file lives
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a hidden temporary path beside `path`; in the end rename it to `path`, or on failure remove it.
+    """Give a hidden temporary path beside `path`; rename it to `path` at the end, or remove it on failure.
 
     What a killed process left of the same output is removed before. A process that is writing the same output
     holds a lock on its temporary file, and so keeps it.

@@ -1,4 +1,4 @@
-"""An image as a stream of strips, so that none is ever whole in memory."""
+"""An image as a stream of strips, so that it is never whole in memory."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _BANDS: dict[Colour, int] = {"y": 1, "grey": 1, "rgb": 3, "cmyk": 4}
 
 @dataclass(frozen=True)
 class Layout:
-    """What the bands of an image are.
+    """The meaning of the bands of an image.
 
     Attributes:
         colour: "y" is luma in studio range; "grey", "rgb" and "cmyk" are full range.
@@ -27,7 +27,7 @@ class Layout:
 
     @property
     def bands(self) -> int:
-        """Values a pixel."""
+        """The number of values of a pixel."""
         return _BANDS[self.colour] + self.alpha
 
 

@@ -54,7 +54,7 @@ def exif_for(picture: Picture, target: Format, size: Size) -> tuple[bytes | None
 
 
 def carry(path: Path, target: Format, picture: Picture, data: bytes | None, size: Size) -> Iterator[str]:
-    """Put into an output what libvips does not carry; give sentences on what could not be."""
+    """Put into an output what libvips does not carry; give a sentence for each part that could not be."""
     if containers.has_further_pictures(picture.path, picture.format):
         yield "further pictures in the file, such as a gain map, could not be kept"
     raw = containers.raw_extras(picture.path, picture.format)

@@ -1,4 +1,4 @@
-"""What libvips drops or rewrites in image files, put in as it is: EXIF, text, comments, colour chunks.
+"""EXIF, text, comments and colour chunks, which libvips drops or rewrites, put into image files as they are.
 
 References: JPEG (T.81, B.1), PNG (third edition, 5.3), WebP (RFC 9649, 2.7), HEIF (ISO 23008-12, 9.3).
 """
@@ -26,7 +26,7 @@ BLOCK = 2**20
 
 @dataclass(frozen=True)
 class Extras:
-    """What to put into a file besides what libvips writes.
+    """The parts of a file that are put in after libvips has written it.
 
     Attributes:
         exif: without any prefix.
@@ -44,7 +44,7 @@ class Extras:
 
 
 def raw_extras(path: Path, file_format: Format) -> bytes:
-    """The text, comments and colour chunks of a PNG or JPEG file, as they are.
+    """Return the text, comments and colour chunks of a PNG or JPEG file, as they are.
 
     Raises:
         ValueError: they are unreasonably large.
@@ -70,7 +70,7 @@ def is_whole(path: Path, file_format: Format) -> bool:
 
 
 def has_further_pictures(path: Path, file_format: Format) -> bool:
-    """Whether a JPEG file holds others behind the first, such as a gain map (CIPA DC-007)."""
+    """Return whether a JPEG file holds pictures after the first, such as a gain map (CIPA DC-007)."""
     if file_format != formats.JPEG:
         return False
     with path.open("rb") as file:
@@ -78,7 +78,7 @@ def has_further_pictures(path: Path, file_format: Format) -> bool:
 
 
 def is_lossless_webp(path: Path) -> bool:
-    """Whether a WebP file's picture, or its first frame, is kept without loss."""
+    """Return whether a WebP file's picture, or its first frame, is kept without loss."""
     with path.open("rb") as file:
         file.seek(12)
         while len(head := file.read(8)) == 8:
@@ -109,7 +109,7 @@ def embed(path: Path, file_format: Format, extras: Extras, size: tuple[int, int]
     if file_format == formats.PNG:
         chunks = b"" if data is None else _png_chunk(b"eXIf", data)
         chunks += b"" if extras.xmp is None else _png_chunk(b"iTXt", XMP_KEYWORD + bytes(4) + extras.xmp)
-        _insert(path, 33, extras.raw + chunks)  # behind the signature and IHDR
+        _insert(path, 33, extras.raw + chunks)  # after the signature and IHDR
     elif file_format == formats.JPEG:
         fits = data is None or len(data) <= MAX_JPEG_EXIF
         segment = _jpeg_segment(0xE1, b"Exif\0\0" + data) if data is not None and fits else b""
@@ -167,7 +167,7 @@ def _png_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _jpeg_segments(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """The segments before the pixels."""
+    """Give the segments before the pixels."""
     file.seek(2)
     while len(head := file.read(4)) == 4:
         mark, marker, length = struct.unpack(">BBH", head)
@@ -185,7 +185,7 @@ def _jpeg_comments(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _jfif(resolution: tuple[float, float] | None) -> bytes:
-    """The segment that tells a resolution, in dots an inch."""
+    """Return the segment that holds a resolution, in dots an inch; nothing if there is none."""
     if resolution is None:
         return b""
     dots = (min(round(25.4 * across), 65535) for across in resolution)
@@ -218,7 +218,7 @@ def _embed_in_avif(path: Path, exif_data: bytes) -> None:
         (meta,) = (box for kind, box in _boxes(head, 0, len(head)) if kind == b"meta")
         parts = dict(_boxes(head, meta.start + 4, meta.stop))
         place, base, sizes = _extent(head, parts[b"iloc"].start, _exif_item(head, parts[b"iinf"]))
-        payload = bytes(4) + exif_data  # four bytes tell how far EXIF's header is
+        payload = bytes(4) + exif_data  # four bytes for how far on EXIF's header is: at once
         start = file.seek(0, os.SEEK_END) + 8
         file.write(struct.pack(">I4s", len(payload) + 8, b"mdat") + payload)
         file.seek(place)
@@ -226,7 +226,7 @@ def _embed_in_avif(path: Path, exif_data: bytes) -> None:
 
 
 def _boxes(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, range]]:
-    """The kind of each box and where its contents are."""
+    """Give the kind of each box and where its contents are."""
     while start + 8 <= stop:
         length, kind = struct.unpack_from(">I4s", data, start)
         yield kind, range(start + 8, start + length)
@@ -234,7 +234,7 @@ def _boxes(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, range]]:
 
 
 def _exif_item(data: bytes, iinf: range) -> int:
-    """The number of the EXIF item."""
+    """Return the number of the EXIF item."""
     first = iinf.start + (6 if data[iinf.start] == 0 else 8)
     for _, box in _boxes(data, first, iinf.stop):
         item, _, kind = struct.unpack_from(">HH4s", data, box.start + 4)
@@ -244,7 +244,7 @@ def _exif_item(data: bytes, iinf: range) -> int:
 
 
 def _extent(data: bytes, iloc: int, wanted: int) -> tuple[int, int, tuple[int, int]]:
-    """Where an item's only extent is told, from where it counts, and the sizes of its offset and length."""
+    """Return where an item's only extent is stored, from where it counts, and the sizes of its numbers."""
     version, sizes, more = data[iloc], data[iloc + 4], data[iloc + 5]
     offset_size, length_size, base_size = sizes >> 4, sizes & 15, more >> 4
     (count,) = struct.unpack_from(">H", data, iloc + 6)

@@ -1,11 +1,11 @@
 """The images of a folder."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from subpixel.images.formats import SUFFIXES
+from subpixel.images.formats import SUFFIXES, unsupported_name
 
 
 def _raise(error: OSError) -> NoReturn:
@@ -27,9 +27,16 @@ def image_files(
     Raises:
         OSError: a folder cannot be read.
     """
-    files: list[Path] = []
+    return [path for path in _files(folder, recursive, unreadable) if path.suffix.lower() in SUFFIXES]
+
+
+def unsupported_kinds(folder: Path, *, recursive: bool = False) -> list[str]:
+    """Return which kinds of images that are not read here a folder holds, by their files' suffixes."""
+    names = {unsupported_name(path.suffix) for path in _files(folder, recursive, lambda _: None)}
+    return sorted(name for name in names if name is not None)
+
+
+def _files(folder: Path, recursive: bool, unreadable: Callable[[OSError], object]) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(name for name in folders if recursive and not name.startswith("."))
-        paths = [Path(parent, name) for name in sorted(names) if not name.startswith(".")]
-        files += [path for path in paths if path.suffix.lower() in SUFFIXES]
-    return files
+        yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))

@@ -1,4 +1,4 @@
-"""What each image file format can hold, and how to know its files."""
+"""The image file formats: what each can hold, and how its files are recognised."""
 
 import re
 from dataclasses import dataclass
@@ -118,7 +118,13 @@ SNIFFED = 1024  # bytes: the magic of SVG may come after comments
 
 def is_image_name(path: Path) -> bool:
     """Return whether a file name has the suffix of an image, be it one that can be written or not."""
-    return path.suffix.lower() in SUFFIXES or path.suffix.lower() in _UNSUPPORTED_SUFFIXES
+    return path.suffix.lower() in SUFFIXES or unsupported_name(path.suffix) is not None
+
+
+def unsupported_name(suffix: str) -> str | None:
+    """Return the name of the kind of file that a suffix stands for, if it is one that is not read here."""
+    kind = _UNSUPPORTED_SUFFIXES.get(suffix.lower())
+    return None if kind is None else kind.name
 
 
 def by_suffix(suffix: str) -> Format:
@@ -135,8 +141,8 @@ def by_suffix(suffix: str) -> Format:
         if suffix.lower() in file_format.suffixes:
             return file_format
     must = f"the name of an image must end in one of {', '.join(SUFFIXES)}; got {suffix!r}"
-    kind = _UNSUPPORTED_SUFFIXES.get(suffix.lower())
-    raise ValueError(f"{must}." if kind is None else f"{must}: {kind.name} is not supported.")
+    name = unsupported_name(suffix)
+    raise ValueError(f"{must}." if name is None else f"{must}: {name} is not supported.")
 
 
 def by_content(path: Path) -> Format:

@@ -88,7 +88,7 @@ class Picture:
 def read(path: Path) -> Picture:
     """Open an image file.
 
-    The file is untrusted: its first bytes, not its name, tell what it is, and its size is bounded.
+    The file is untrusted: its first bytes, not its name, decide what it is, and its size is bounded.
 
     Raises:
         OSError: the file cannot be read.

@@ -46,7 +46,7 @@ def scratch_file(folder: Path, pages: Sequence[Raster]) -> Iterator[Scratch]:
     needed = first.width * first.height * len(pages) * first.layout.bands * first.dtype.itemsize
     place = roomier(folder, Path(tempfile.gettempdir()))
     total, _, free = shutil.disk_usage(place)
-    if free < needed and total > 0:  # some file systems tell neither
+    if free < needed and total > 0:  # some file systems give neither
         reason = f"{DISK_FULL}: {needed / 1e6:.0f} MB are needed for a while, {free / 1e6:.0f} MB are free"
         raise OSError(errno.ENOSPC, reason, str(place))
     with tempfile.TemporaryFile(dir=place) as file:
@@ -68,7 +68,7 @@ def _device(folder: Path) -> int:
 
 
 def _is_in_memory(folder: Path) -> bool:
-    """Return whether a folder is on a file system in memory, as far as Linux tells."""
+    """Return whether a folder is on a file system in memory, as far as Linux says."""
     device = _device(folder)
     number = f"{os.major(device)}:{os.minor(device)}" if hasattr(os, "major") else ""
     try:

@@ -21,7 +21,7 @@ WIDTHS = (0x0100, 0xA002)  # ImageWidth, PixelXDimension
 HEIGHTS = (0x0101, 0xA003)
 THUMBNAIL, THUMBNAIL_LENGTH = 0x0201, 0x0202
 
-# The tags of a TIFF file that tell of the picture, not of how the file stores it.
+# The tags of a TIFF file that describe the picture, not of how the file stores it.
 DESCRIPTIVE = {
     X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT,
     0x010D, 0x010E, 0x010F, 0x0110, 0x011D, 0x0131, 0x0132, 0x013B, 0x013C,  # DocumentName ... HostComputer
@@ -233,7 +233,7 @@ def iptc_records(path: Path) -> bytes | None:
     """Return the IPTC records of a TIFF file's first directory, or None if it has none that can be read.
 
     Their type is LONG by tradition, though they are bytes: some writers swap them in big-endian files, and
-    some do not. The first byte of records is 0x1C, which tells the order.
+    some do not. The first byte of records is 0x1C, which gives the order away.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:

@@ -73,13 +73,13 @@ def write(
         OSError: the output cannot be written.
     """
     target = formats.by_suffix(path.suffix)
-    tell = progress or (lambda _: None)
+    report = progress or (lambda _: None)
     final = size or (pages[0].width, pages[0].height)
     _check_fit(target, picture, *final)
     check_size(pages[0].width, pages[0].height * len(pages), MAX_OUTPUT_PIXELS, "what is resampled to a size")
     with replacing(path) as temporary, spool.scratch_file(path.parent, pages) as scratch:
         for done in spool.write(pages, scratch):
-            tell(done / 2)
+            report(done / 2)
         with libvips.explained(OSError, f"the {target.name} file cannot be written"):
             image = spool.opened(scratch, pages)
             if picture.bilevel:
@@ -96,7 +96,7 @@ def write(
                 image, target, quality or _quality(picture, target), has_exif=data is not None
             )
             options |= _bilevel_encoding(picture, target)
-            _save(image, temporary, target, options, lambda fraction: tell((1 + fraction) / 2))
+            _save(image, temporary, target, options, lambda fraction: report((1 + fraction) / 2))
             notes += carry.lost_pixels(target, picture)
             notes += carry.carry(temporary, target, picture, data, final)
             notes += carry.lost_header(temporary, target, picture)
@@ -166,7 +166,7 @@ def _bytes(image: Any) -> int:
     return size
 
 
-def _save(image: Any, path: Path, target: Format, options: dict[str, Any], tell: Progress) -> None:
+def _save(image: Any, path: Path, target: Format, options: dict[str, Any], report: Progress) -> None:
     """Encode; an exception raised meanwhile, such as Ctrl-C, cannot pass through libvips, but stops it."""
     raised: list[BaseException] = []
 
@@ -178,7 +178,7 @@ def _save(image: Any, path: Path, target: Format, options: dict[str, Any], tell:
             image.set_kill(True)
 
     image.set_progress(True)
-    image.signal_connect("eval", lambda _, state: guard(tell, state.percent / 100))
+    image.signal_connect("eval", lambda _, state: guard(report, state.percent / 100))
     with _signals_through(guard):
         try:
             libvips.save(image, path, target, options)

@@ -1,4 +1,4 @@
-"""Which images a command means, and where each goes: no input is overwritten, no output is lost."""
+"""The images that a command means, and where each goes: no input is overwritten, no output is lost."""
 
 import os
 from collections import Counter
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from os.path import normcase
 from pathlib import Path
 
-from subpixel.images import by_suffix, image_files, is_image_name
+from subpixel.images import by_suffix, image_files, is_image_name, unsupported_kinds
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Naming:
-    """How outputs are named.
+    """The rules by which outputs are named.
 
     Attributes:
         label: what is added to names beside the inputs, such as "-x2".
@@ -105,7 +105,9 @@ def _folder_jobs(source: Path, out: Path, naming: Naming, recursive: bool) -> li
         files = [file for file in files if _real(out) not in _real(file).parents]
     if not files and not problems:
         hint = "" if recursive else "; --recursive searches the folders in it"
-        return [Job(source, out, f"holds no images{hint}")]
+        kinds = unsupported_kinds(source, recursive=recursive)
+        held = f" that can be read: {', '.join(kinds)} is not supported" if kinds else ""
+        return [Job(source, out, f"holds no images{held}{hint}")]
     jobs = [_stay_within(out, Job(file, naming.within(out, file.relative_to(source)))) for file in files]
     return jobs + problems
 

@@ -13,7 +13,7 @@ log = logging.getLogger("subpixel")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job.
+    """The result of a job.
 
     Attributes:
         job: the job.
