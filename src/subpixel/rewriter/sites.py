@@ -1,4 +1,4 @@
-"""Where in a network a rule applies, or why not: the same search in both frameworks."""
+"""The search for sites, where a rule applies or why it does not: the same in both frameworks."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ RULES = (
 )
 UP_SAMPLERS = (Transposed, Resize, Shuffle, ZeroInsertion, Opaque)
 NAMES: dict[type[Layer], str] = {Resize: "resize", Shuffle: "shuffle", ZeroInsertion: "zero insertion"}
-LONGEST = 8  # nodes in a row
+LONGEST = 8  # nodes in a row: a resize, a padding, a convolution, and functions in between
 
 NodeT = TypeVar("NodeT")
 
@@ -48,31 +48,31 @@ class Graph(Protocol[NodeT]):
     """What the search must know of a framework's graph."""
 
     def nodes(self) -> Iterable[NodeT]:
-        """All nodes, each behind those that it reads."""
+        """Return all nodes, each after those that it reads."""
 
     def layers(self, node: NodeT) -> Chain:
-        """What a node computes of its data input; empty if it is not to be searched."""
+        """Return what a node computes of its data input; nothing if it is not to be searched."""
 
     def source(self, node: NodeT) -> NodeT | None:
-        """The node whose only output is the data input of this one."""
+        """Return the node whose only output is the data input of this one."""
 
     def shared(self, node: NodeT) -> bool:
-        """Whether others than the next node in a chain read the output."""
+        """Return whether others than the next node in a row read the output."""
 
     def path(self, node: NodeT) -> str:
-        """The name of a node in the report."""
+        """Return the name of a node in the report."""
 
 
 @dataclass(frozen=True, eq=False)
 class Site(Generic[NodeT]):
-    """A row of nodes that a rule is about.
+    """A place where a model up-samples: a row of nodes that a rule reads as one.
 
     Attributes:
-        path: its name in the report.
+        path: the name of the site in the report.
         nodes: the first one reads the input of the site, the last one gives its output.
-        layers: what each of them computes.
+        layers: what each of the nodes computes.
         was: the name of the rule, or of the up-sampler where there is none.
-        rule: the one that fits, or None.
+        rule: the rule that fits, or None.
         reason: why it must be kept, or None.
         names: of the forms that the rule gives; none where the site must be kept.
         shared_prefix: how many of the first nodes stay whatever is decided, since others read their output.
@@ -101,7 +101,7 @@ class Site(Generic[NodeT]):
 
 
 def find(graph: Graph[NodeT]) -> list[Site[NodeT]]:
-    """All up-samplers of a graph, in order, as sites; no node is changed by two."""
+    """Return all up-samplers of a graph, in order, as sites; no node is changed by two."""
     taken: set[NodeT] = set()
     named: set[NodeT] = set()
     sites, declined = [], []
@@ -131,7 +131,7 @@ def _only_moves(graph: Graph[NodeT], row: tuple[NodeT, ...]) -> bool:
 
 
 def _rows(graph: Graph[NodeT], rule: Rule) -> Iterator[tuple[NodeT, ...]]:
-    """Rows of nodes that a rule's pattern fits."""
+    """Yield the rows of nodes that a rule's pattern fits."""
     for node in graph.nodes():
         row: tuple[NodeT, ...] = ()
         source: NodeT | None = node
@@ -147,7 +147,7 @@ def _site(graph: Graph[NodeT], rule: Rule, row: tuple[NodeT, ...]) -> Site[NodeT
     layers = tuple(map(graph.layers, row))
     chain = _chain(graph, row)
     shared_prefix = max((i + 1 for i, node in enumerate(row[:-1]) if graph.shared(node)), default=0)
-    path = graph.path(_namesake(graph, row))
+    path = graph.path(_naming_node(graph, row))
     if reason := rule.check(chain):
         return Site(path, row, layers, rule.name, rule, reason)
     return Site(path, row, layers, rule.name, rule, None, tuple(rule.rewrite(chain)), shared_prefix)
@@ -161,8 +161,8 @@ def _unmatched(graph: Graph[NodeT], node: NodeT) -> Site[NodeT]:
     return Site(graph.path(node), (node,), (chain,), was, None, opaque or "no convolution to fuse it with")
 
 
-def _namesake(graph: Graph[NodeT], row: tuple[NodeT, ...]) -> NodeT:
-    """The node that a site is named after: its convolution."""
+def _naming_node(graph: Graph[NodeT], row: tuple[NodeT, ...]) -> NodeT:
+    """Return the node that a site is named after: its convolution."""
     weighted = (Convolution, Transposed)
     return next((n for n in row if any(isinstance(a, weighted) for a in graph.layers(n))), row[-1])
 
