@@ -65,7 +65,22 @@ raster:
 colour:
 stage: colour engines network raster
 tiles: colour raster stage
-images: files raster
+images.formats:
+images.limits:
+images.xmp:
+images.iptc:
+images.tags:
+images.folders: images.formats
+images.containers: images.formats images.tags
+images.libvips: images.formats images.tags
+images.reader: images.containers images.formats images.libvips images.limits images.tags raster
+images.pixels: images.formats images.libvips raster
+images.carry: images.containers images.formats images.iptc images.libvips images.pixels images.reader
+  images.tags images.xmp
+images.spool: files images.libvips images.tags raster
+images.writer: files images.carry images.containers images.formats images.libvips images.limits
+  images.pixels images.reader images.spool images.tags raster
+images: images.folders images.formats images.reader images.writer
 jobs: images
 upscale: engines images network raster stage tiles
 models: network
@@ -85,7 +100,7 @@ MAY_IMPORT = {
 # Outside packages with a format or a machine of their own: imported in one place each, or in one for each
 # thing that is done with them.
 HOME_OF = {
-    "pyvips": {"images"},
+    "pyvips": {"images.libvips", "images.pixels", "images.writer"},
     "openvino": {"without_telemetry.openvino"},
     "onnxruntime": {"without_telemetry.onnxruntime"},
     "onnx_ir": {"engines.onnxruntime", "rewriter.onnx"},

@@ -68,6 +68,16 @@ def test_scratch_files_go_to_the_disk_with_more_room_but_not_into_memory(
     assert spool.roomier(folder, temporary).name == chosen
 
 
+def test_a_machine_without_a_temporary_folder_needs_none(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(spool.tempfile, "gettempdir", missing)
+    assert Upscaler(bicubic(2)).file(photo, photo.with_name("out.png")).width == 1200
+
+
 def test_what_has_no_room_is_refused_before_any_work(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The scratch file takes 1200 * 1000 * 3 bytes."""
     monkeypatch.setattr(spool.shutil, "disk_usage", lambda _: Usage(10**9, 0, 3_599_999))

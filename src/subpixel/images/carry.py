@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyvips
-
 from subpixel.images import containers, formats, iptc, libvips, tags, xmp
 from subpixel.images.formats import Format
 from subpixel.images.pixels import Size
@@ -32,9 +30,9 @@ def with_header(image: Any, picture: Picture, target: Format, size: Size) -> Any
     names = [name for name in original.get_fields() if name.startswith(carried) and name not in _IPTC_FIELDS]
     image = libvips.with_fields(image.copy(xres=across, yres=down), original, names)
     for name, data in _iptc_fields(picture, target).items():
-        image.set_type(pyvips.GValue.blob_type, name, data)
+        libvips.set_blob(image, name, data)
     if (packet := _xmp(picture, size)) is not None:
-        image.set_type(pyvips.GValue.blob_type, "xmp-data", packet)
+        libvips.set_blob(image, "xmp-data", packet)
     return image
 
 

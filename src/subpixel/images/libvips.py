@@ -51,6 +51,26 @@ def with_fields(image: Any, original: Any, names: list[str]) -> Any:
     return image
 
 
+def set_blob(image: Any, name: str, data: bytes) -> None:
+    """Set a field of an image's header."""
+    image.set_type(pyvips.GValue.blob_type, name, data)
+
+
+def set_page_height(image: Any, height: int) -> None:
+    """Say that an image is pages of this height, one below the other."""
+    image.set_type(pyvips.GValue.gint_type, "page-height", height)
+
+
+def region(image: Any) -> Any:
+    """Return a region of an image, through which its pixels are fetched."""
+    return pyvips.Region.new(image)
+
+
+def open_descriptor(descriptor: int) -> Any:
+    """Open a TIFF file that has no name by its descriptor, to be read from its start."""
+    return pyvips.Image.tiffload(f"/dev/fd/{descriptor}", access="sequential")
+
+
 @contextmanager
 def explained(kind: type[Exception], what: str) -> Iterator[None]:
     """Raise libvips's errors as errors of this kind that say `what`, with the reason where it is known.

@@ -48,7 +48,7 @@ def _page_by_page(image: Any, height: int, change: Callable[[Any], Any]) -> Any:
     pages = [change(image.crop(0, top, image.width, height)) for top in tops]
     joined = pyvips.Image.arrayjoin(pages, across=1) if len(pages) > 1 else pages[0]
     if len(pages) > 1:
-        joined.set_type(pyvips.GValue.gint_type, "page-height", pages[0].height)
+        libvips.set_page_height(joined, pages[0].height)
     return joined
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyvips
 from numpy.typing import NDArray
 
 from subpixel.images import containers, formats, libvips, tags
@@ -77,7 +76,7 @@ class Picture:
 
     def _strips(self, page: int) -> Iterator[Strip]:
         with libvips.explained(ValueError, _broken(self.format)):
-            region = pyvips.Region.new(self.image)
+            region = libvips.region(self.image)
         for top in range(0, self.height, STRIP_ROWS):
             rows = min(STRIP_ROWS, self.height - top)
             with libvips.explained(ValueError, _broken(self.format)):

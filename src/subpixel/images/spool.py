@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
-import pyvips
 
 from subpixel.files import DISK_FULL, naming_a_full_disk
+from subpixel.images import libvips
 from subpixel.images.tags import Entry, Ifd, serialised
 from subpixel.raster import Colour, Layout, Raster
 
@@ -44,7 +44,7 @@ def scratch_file(folder: Path, pages: Sequence[Raster]) -> Iterator[Scratch]:
     """
     first = pages[0]
     needed = first.width * first.height * len(pages) * first.layout.bands * first.dtype.itemsize
-    place = roomier(folder, Path(tempfile.gettempdir()))
+    place = roomier(folder, _temporary_folder() or folder)
     total, _, free = shutil.disk_usage(place)
     if free < needed and total > 0:  # some file systems give neither
         reason = f"{DISK_FULL}: {needed / 1e6:.0f} MB are needed for a while, {free / 1e6:.0f} MB are free"
@@ -61,6 +61,13 @@ def roomier(folder: Path, temporary: Path) -> Path:
     if _device(folder) == _device(temporary) or _is_in_memory(temporary):
         return folder
     return max(folder, temporary, key=lambda place: shutil.disk_usage(place).free)
+
+
+def _temporary_folder() -> Path | None:
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:  # there is none that can be written to
+        return None
 
 
 def _device(folder: Path) -> int:
@@ -97,9 +104,9 @@ def write(pages: Sequence[Raster], scratch: Scratch) -> Iterator[float]:
 
 def opened(scratch: Scratch, pages: Sequence[Raster]) -> Any:
     """Return a scratch file as an image, opened by its descriptor: it has no name."""
-    image = pyvips.Image.tiffload(f"/dev/fd/{scratch.file.fileno()}", access="sequential").copy()
+    image = libvips.open_descriptor(scratch.file.fileno()).copy()
     if len(pages) > 1:
-        image.set_type(pyvips.GValue.gint_type, "page-height", pages[0].height)
+        libvips.set_page_height(image, pages[0].height)
     return image
 
 

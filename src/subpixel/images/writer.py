@@ -20,7 +20,7 @@ from subpixel.images.pixels import Size
 from subpixel.images.reader import Picture
 from subpixel.raster import Raster
 
-Progress = Callable[[float], object]
+ProgressReport = Callable[[float], object]
 
 _KEEP_EXIF, _KEEP_XMP, _KEEP_REST = 1, 2, 4 | 8 | 16  # libvips's flags
 
@@ -54,7 +54,7 @@ def write(
     *,
     size: Size | None = None,
     quality: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressReport | None = None,
 ) -> Written:
     """Write an enlarged picture, whole or not at all, with everything that the original carries.
 
@@ -166,7 +166,7 @@ def _bytes(image: Any) -> int:
     return size
 
 
-def _save(image: Any, path: Path, target: Format, options: dict[str, Any], report: Progress) -> None:
+def _save(image: Any, path: Path, target: Format, options: dict[str, Any], report: ProgressReport) -> None:
     """Encode; an exception raised meanwhile, such as Ctrl-C, cannot pass through libvips, but stops it."""
     raised: list[BaseException] = []
 
