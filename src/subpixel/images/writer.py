@@ -81,15 +81,7 @@ def write(
         for done in spool.write(pages, scratch):
             report(done / 2)
         with libvips.explained(OSError, f"the {target.name} file cannot be written"):
-            image = spool.opened(scratch, pages)
-            if picture.bilevel:
-                image = pixels.cleaned(image, pages[0].height)
-            if size is not None:
-                image = pixels.resampled(image, pages[0], size)
-            if picture.bilevel:  # after a resampling, it is grey again
-                bits = target.bilevel
-                image = image >= pixels.THRESHOLD if bits else pixels.softened(image, final[1])
-            image = pixels.fitted(image, target, picture.layout, picture.image)
+            image = _changed(spool.opened(scratch, pages), pages[0], picture, target, size)
             image = carry.with_header(image, picture, target, final)
             data, notes = carry.exif_for(picture, target, final)
             options = _encoding(
@@ -101,6 +93,19 @@ def write(
             notes += carry.carry(temporary, target, picture, data, final)
             notes += carry.lost_header(temporary, target, picture)
     return Written(path, *final, tuple(notes))
+
+
+def _changed(image: Any, page: Raster, picture: Picture, target: Format, size: Size | None) -> Any:
+    """Return the pages as the network left them in the size, the bits and the colours of the output."""
+    if picture.bilevel:
+        image = pixels.cleaned(image, page.height)
+    if size is not None:
+        image = pixels.resampled(image, page, size)
+    if picture.bilevel and target.bilevel:
+        image = image >= pixels.THRESHOLD  # after a resampling, the page is grey again
+    elif picture.bilevel:
+        image = pixels.softened(image, page.height if size is None else size[1])
+    return pixels.fitted(image, target, picture.layout, picture.image)
 
 
 def _check_fit(target: Format, picture: Picture, width: int, height: int) -> None:
