@@ -71,7 +71,7 @@ def train(
         int, typer.Option(min=1, help="How many patches a step sees on each device.")
     ] = Recipe.batch,
     patch: Annotated[
-        int, typer.Option(min=1, help="The side of a patch, in LR pixels; neighbours are added.")
+        int, typer.Option(min=1, help="The side of a training patch, in LR pixels.")
     ] = Recipe.patch,
     learning_rate: Annotated[
         float, typer.Option(help="The highest learning rate, which falls along a cosine.")
