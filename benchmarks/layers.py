@@ -128,7 +128,7 @@ LAYERS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("names", nargs="*", help="begin of the names of layers")
+    parser.add_argument("names", nargs="*", help="layers whose names begin so; all without")
     parser.add_argument("--seconds", type=float, default=3, help="for each layer, at most")
     parser.add_argument("--training", action="store_true", help="forward and backward, not inference")
     options = parser.parse_args()
@@ -158,7 +158,7 @@ def measure(layer: Layer, seconds: float) -> dict[str, Times]:
 
 
 def inputs(layer: Layer) -> dict[str, tuple[torch.Tensor, ...]]:
-    """Input, weight and bias by memory format."""
+    """Return input, weight and bias by memory format."""
     ndim = len(layer.size)
     c_in, c_out = layer.channels
     x = torch.randn(layer.batch, c_in, *layer.size)
@@ -171,7 +171,7 @@ def inputs(layer: Layer) -> dict[str, tuple[torch.Tensor, ...]]:
 
 
 def runs(layer: Layer, *tensors: torch.Tensor) -> dict[str, Callable[[], object]]:
-    """What to time, by form: the forward pass, and where gradients are recorded the backward pass too."""
+    """Return what to time, by form: the forward pass, and with gradients the backward pass too."""
     options = layer.options
     operators = {"PyTorch": OPERATORS[len(layer.size)]} | {f: partial(conv_transpose, form=f) for f in FORMS}
     forward = {form: partial(operator, *tensors, **options) for form, operator in operators.items()}

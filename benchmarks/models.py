@@ -3,8 +3,8 @@
     python benchmarks/models.py               all of them, in PyTorch, ONNX Runtime and OpenVINO
     python benchmarks/models.py NAME... [--runtimes pytorch] [--reports FOLDER]
 
-Random weights, batch 1, the original against the rewritten model in one run. `zoo.py` says which packages the
-models come from; what is not installed is named and left out.
+Random weights, batch 1, the original and the rewritten model by turns in one run. `zoo.py` says which
+packages the models come from; what is not installed is named and left out.
 """
 
 import argparse
@@ -28,9 +28,9 @@ RUNTIMES = ("pytorch", "onnxruntime", "openvino")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("names", nargs="*", help="begin of the names of models")
+    parser.add_argument("names", nargs="*", help="models whose names begin so; all without")
     parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=RUNTIMES)
-    parser.add_argument("--seconds", type=float, default=2, help="for the timing of a site, at most")
+    parser.add_argument("--seconds", type=float, default=2, help="time to spend on timing each site")
     parser.add_argument("--reports", type=Path, help="a folder for the reports, site by site")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def reports(name: str, runtimes: list[str], seconds: float) -> Iterator[tuple[str, Report | str]]:
-    """The report by runtime, or why there is none."""
+    """Yield the report for each runtime, or why there is none."""
     try:
         model, inputs = zoo.build(name) if name in zoo.MODELS else zoo.ONNX_MODELS[name]()
     except ModuleNotFoundError as error:
@@ -75,7 +75,7 @@ def reports(name: str, runtimes: list[str], seconds: float) -> Iterator[tuple[st
 
 
 def gain(report: Report) -> float:
-    """Of the whole model; 1 where nothing was changed, for it is the same model."""
+    """Return the gain of the whole model; 1 where nothing changed, for it is the same model."""
     return 1.0 if report.milliseconds is None else report.milliseconds[0] / report.milliseconds[1]
 
 

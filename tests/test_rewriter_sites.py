@@ -8,6 +8,7 @@ import torch
 from rewriting import noise
 
 from subpixel.geometry import axes
+from subpixel.rewriter.forms import FORMS
 from subpixel.rewriter.layers import (
     Chain,
     Convolution,
@@ -18,6 +19,8 @@ from subpixel.rewriter.layers import (
     Resize,
     Shuffle,
     Transposed,
+    Unchanged,
+    ZeroInsertion,
 )
 from subpixel.rewriter.sites import LONGEST, Site, find
 
@@ -166,3 +169,20 @@ def test_a_site_is_itself_alone() -> None:
     """Sites are keys: equal values are other places."""
     first, second = (Site("a", ("a",), ((UP,),), "up", None) for _ in range(2))
     assert first != second
+
+
+def test_every_form_is_in_the_vocabulary() -> None:
+    """And every word of it is the form of some site."""
+    narrow = convolution(stride=2, channels=3)
+    insertion = ZeroInsertion((2, 2), (0, 0))
+    rows = [
+        row(UP),
+        row(RESIZE, convolution()),
+        row(insertion, convolution()),
+        row(convolution(outputs=32), SHUFFLE),
+        row(Resize("linear", (2, 2), 8)),
+        row(narrow),
+        row(Unchanged()),
+    ]
+    names = {name for graph in rows for site in find(graph) for name in site.names}
+    assert names == FORMS.keys()

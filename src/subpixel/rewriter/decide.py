@@ -196,7 +196,8 @@ def _doubts_in_the_model(
         MismatchError: the model differs although no site is changed.
     """
     doubts = {}
-    for site, choice in choices.items() if len(choices) > 1 else ():
+    several = len(choices) > 1  # a single one was in the model that differs
+    for site, choice in choices.items() if several else ():
         alone = {site: choice}
         found = target.differences(target.rewritten(alone), alone)
         if not _equal(target, found):
