@@ -346,7 +346,10 @@ def test_a_scripted_or_compiled_model_is_no_python(made: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"runtime": "openvino"}, r"runtime is for ONNX models; got 'openvino' for a Identity\."),
+        (
+            {"runtime": "openvino"},
+            r"runtime and threads are for ONNX models; got runtime='openvino', threads=None for a Identity\.",
+        ),
         ({"change": "none"}, r'change must be "faster" or "all"; got \'none\'\.'),
     ],
 )
