@@ -1,19 +1,18 @@
 """Which engine is fastest? ESPCN with the same weights through ours and through what people use instead.
 
 python benchmarks/engines.py                   both sizes
-python benchmarks/engines.py espcn-x3 -n 21    one of them, 21 rounds
+python benchmarks/engines.py espcn-x3 -s 60    one of them, for a minute
 
-Prints a table in Markdown a size: medians over rounds in which every contestant runs once, in random order,
-and the largest difference to PyTorch's result in grey levels. Needs `pip install 'subpixel[bench]'` and, for
-torch.compile, a C++ compiler.
+Prints the processor with its instruction sets, the versions, and a table in Markdown for each size: median
+times of a race, how many times the default's time each contestant takes (the median of the ratios round by
+round), and the largest difference from PyTorch's result in grey levels. Needs `pip install 'subpixel[bench]'`
+and, for torch.compile, a C++ compiler.
 """
 
 import argparse
-import os
-import random
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -25,8 +24,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 import subpixel
-from subpixel.engines import create
-from subpixel.measure.machine import processor
+from subpixel.engines import available, create
+from subpixel.engines.engine import precisions
+from subpixel.measure.machine import features, processor, processors
+from subpixel.measure.race import gain, race
 from subpixel.network import LRNetwork, bicubic
 from subpixel.without_telemetry.onnxruntime import onnxruntime
 
@@ -40,42 +41,32 @@ PACKAGES = ("openvino", "onnxruntime", "torch", "opencv-python-headless", "numpy
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help=", ".join(CASES))
-    parser.add_argument("-n", "--rounds", type=int, default=11)
+    parser.add_argument("-s", "--seconds", type=float, default=20.0, help="for the timing of each size")
     options = parser.parse_args()
-    print(f"{processor()}, {os.cpu_count()} cores; " + ", ".join(f"{p} {version(p)}" for p in PACKAGES))
+    print(f"{processor()}, {processors()} processors: {' '.join(features())}")
+    print(", ".join(f"{package} {version(package)}" for package in PACKAGES))
     for name in options.networks or CASES:
-        print(f"\n{compare(subpixel.load(name), *CASES[name], options.rounds)}")
+        print(f"\n{compare(subpixel.load(name), *CASES[name], options.seconds)}")
 
 
-def compare(network: LRNetwork, height: int, width: int, rounds: int) -> str:
+def compare(network: LRNetwork, height: int, width: int, seconds: float) -> str:
     planes = scene(height + 2 * network.radius, width + 2 * network.radius)
     with tempfile.TemporaryDirectory() as folder:
         contestants = ours(network) | theirs(network, planes, Path(folder) / "network.onnx")
     truth = contestants["PyTorch eager"](planes)
     differences = {name: check(name, run(planes), truth) for name, run in contestants.items()}
-    medians = measure(contestants, planes, rounds)
-    return table(network, f"{width}x{height}", medians, differences)
+    runs = {name: partial(run, planes) for name, run in contestants.items()}
+    times = race(runs, seconds, seed=0, always=runs)
+    return table(network, f"{width}x{height}", times, differences)
 
 
-def table(network: LRNetwork, size: str, medians: dict[str, float], differences: dict[str, float]) -> str:
-    default = next(iter(medians.values()))
+def table(network: LRNetwork, size: str, times: dict[str, list[float]], differences: dict[str, float]) -> str:
+    default = next(iter(times.values()))
     rows = [f"| {network.name} of {size} | ms | of the default | off by |", "|---|--:|--:|--:|"]
-    for name, seconds in sorted(medians.items(), key=lambda item: item[1]):
-        rows.append(f"| {name} | {1000 * seconds:.1f} | {seconds / default:.2f} | {differences[name]:.5f} |")
+    for name, taken in sorted(times.items(), key=lambda item: median(item[1])):
+        ratio = gain(taken, default)
+        rows.append(f"| {name} | {1000 * median(taken):.1f} | {ratio:.2f} | {differences[name]:.5f} |")
     return "\n".join(rows)
-
-
-def measure(contestants: dict[str, Contestant], planes: Planes, rounds: int) -> dict[str, float]:
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    order = list(contestants)
-    for _ in range(rounds):
-        random.shuffle(order)
-        for name in order:
-            time.sleep(0.02)  # until the threads of the one before have stopped spinning
-            start = time.perf_counter()
-            contestants[name](planes)
-            seconds[name].append(time.perf_counter() - start)
-    return {name: median(values) for name, values in seconds.items()}
 
 
 def check(name: str, result: Planes, truth: Planes) -> float:
@@ -97,15 +88,12 @@ def scene(height: int, width: int) -> Planes:
 
 
 def ours(network: LRNetwork) -> dict[str, Contestant]:
+    """The default, then every engine that is installed in every precision that it has here."""
     default = create(network)
     others = {
-        f"ours, {engine} {precision}": create(network, engine, precision)
-        for engine, precision in (
-            ("openvino", "f32"),
-            ("onnxruntime", "f32"),
-            ("torch", "f32"),
-            ("torch", "bf16"),
-        )
+        f"ours, {name} {precision}": create(network, name, precision)
+        for name in available()
+        for precision in precisions(name)
     }
     return {f"ours, default: {default.name} {default.precision}": default, **others}
 

@@ -1,4 +1,4 @@
-"""What does bf16 cost? The shipped networks on test sets, against float32.
+"""What does bf16 cost? The shipped networks on test sets, against float32, on a processor that has bf16.
 
 Example: python benchmarks/precision.py Set5 Set14 B100
 """
@@ -24,7 +24,7 @@ def main() -> None:
     print("| network | images | PSNR f32 | PSNR bf16 | pixels more than one grey level off |")
     print("|---|---|---|---|---|")
     for name in shipped():
-        exact, fast = (subpixel.Upscaler(name, precision=precision) for precision in ("f32", "bf16"))
+        exact, fast = (subpixel.Upscaler(name, "openvino", precision) for precision in ("f32", "bf16"))
         factor = subpixel.load(name).upscale_factor
         for folder in folders:
             rows = [compare(exact, fast, luma(read_array(file)), factor) for file in image_files(folder)]

@@ -147,7 +147,31 @@ def test_a_network_of_factor_one_reaches_no_size(photo: Path) -> None:
     assert same.file(photo, photo.with_name("out.png"), size=(3, 2)).width == 3
 
 
-@pytest.mark.parametrize("scale", [2.0, "2", [2]])
+@pytest.mark.parametrize("scale", [np.int8(2), np.uint8(2), np.int64(2)])
+def test_a_scale_may_be_any_integer_of_numpy(scale: Any, photo: Path) -> None:
+    """Small ones too, whose type cannot hold the width of the result."""
+    assert UPSCALER.image(np.zeros((70, 200), np.uint8), scale).shape == (140, 400)
+    assert UPSCALER.file(photo, photo.with_name("out.png"), scale=scale).width == 12
+    assert type(UPSCALER.factor(scale)) is int
+
+
+@pytest.mark.parametrize("side", [np.int8(100), np.int64(100)])
+def test_a_size_may_have_any_integers_of_numpy(side: Any, photo: Path) -> None:
+    written = UPSCALER.file(photo, photo.with_name("out.png"), size=(side, None))
+    assert (written.width, written.height) == (100, 67)
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 5), (5, 0)])
+def test_an_image_without_pixels_is_refused(size: tuple[int, int]) -> None:
+    message = f"an image must have at least one pixel; got {size[0]}x{size[1]}"
+    for mode in ("RGB", "P", "1"):
+        with pytest.raises(ValueError, match=message):
+            UPSCALER.image(PIL.Image.new(mode, size))
+    with pytest.raises(ValueError, match="pixels must be"):
+        UPSCALER.image(np.zeros((*size[::-1], 3), np.uint8))
+
+
+@pytest.mark.parametrize("scale", [2.0, "2", [2], float("nan"), np.float32(2)])
 def test_a_scale_is_an_integer(scale: Any) -> None:
     with pytest.raises(TypeError, match="the scale must be an integer"):
         UPSCALER.image(np.zeros((4, 4), np.uint8), scale)
