@@ -111,7 +111,8 @@ __attribute__((constructor)) static void start(void) {
         _exit(2);
     }
     real_sigaction = dlsym(RTLD_NEXT, "sigaction");
-    struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
+    /* On the thread's own stack: an alternate one that OpenVINO leaves behind kills the process. */
+    struct sigaction action = {.sa_sigaction = handle, .sa_flags = SA_SIGINFO | SA_NODEFER};
     real_sigaction(SIGSEGV, &action, &next_action);
     if (syscall(SYS_arch_prctl, ARCH_CPUID, 0)) {
         fprintf(stderr, "this processor or kernel cannot make CPUID fault, so nothing can be hidden.\n");

@@ -6,10 +6,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def needing(extra: str) -> Iterator[None]:
-    """Explain a package that is missing when it is imported inside.
+    """Name the extra in the error about a package that is missing when the block imports it.
+
+    Args:
+        extra: the extra of `subpixel` that installs what the block imports.
 
     Raises:
-        ModuleNotFoundError: one is not installed; the message says which extra brings it.
+        ModuleNotFoundError: a package is not installed; the message names the pip command.
 
     Example:
         >>> with needing("torch"):

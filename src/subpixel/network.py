@@ -35,7 +35,7 @@ MAX_CONVOLUTIONS = 128
 MAX_CHANNELS = 1024
 MAX_KERNEL_SIZE = 31
 MAX_RADIUS = 128
-MAX_CONTEXT = 2**15  # the radius times the channels of the widest layer: what a tile must hold besides itself
+MAX_CONTEXT = 2**15  # the radius times the channels of the widest layer: a tile's context has so much memory
 MAX_MAGNITUDE = 1e6
 MAX_NAME = 64
 MAX_BYTES = 64 * 2**20
@@ -43,12 +43,12 @@ MAX_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, eq=False)
 class LRConvolution:
-    """One unpadded convolution and the activation behind it.
+    """An unpadded convolution in LR space, and the activation that follows it.
 
     Attributes:
         weight: (out_channels, in_channels, k, k), float32, k odd.
         bias: (out_channels,), float32.
-        activation: what follows; None is the identity.
+        activation: the function that follows; None is the identity.
         slope: the slope for negative input, (1,) for `leaky_relu` and (out_channels,) for `prelu`.
     """
 
@@ -65,7 +65,7 @@ class LRConvolution:
 
     @property
     def radius(self) -> int:
-        """Pixels of context on each side: (k - 1) / 2."""
+        """Pixels of context that an output pixel needs on each side: (k - 1) / 2."""
         return cast(int, self.weight.shape[-1] // 2)
 
 
@@ -79,12 +79,12 @@ class LRNetwork:
     Attributes:
         upscale_factor: r; the last convolution has channels * r**2 outputs, channel-major as PyTorch's
             `pixel_shuffle`.
-        convolutions: at least one, each fed by the one before; the last has no activation.
-        skip: the image itself, enlarged and added before the shuffle; None for no skip.
-        metadata: what is known about the network: name, how it was trained, what it was measured to reach.
+        convolutions: at least one; each takes the output of the one before, and the last has no activation.
+        skip: how the image itself is enlarged and added before the shuffle; None for no skip.
+        metadata: facts about the network: its name, how it was trained, the PSNR that was measured.
 
     Raises:
-        ValueError: the parts do not fit each other, or are not finite, or exceed the bounds of this module.
+        ValueError: the parts do not fit each other, are not finite, or exceed the bounds of this module.
 
     Example:
         >>> network = bicubic(3)
@@ -104,7 +104,7 @@ class LRNetwork:
 
     @property
     def name(self) -> str:
-        """The name it ships under, "unnamed" without; never one that would upset a terminal."""
+        """The name in the metadata; "unnamed" where there is none, or none that a terminal can print."""
         name = str(self.metadata.get("name", ""))
         return name if name.isprintable() and 0 < len(name) <= MAX_NAME else "unnamed"
 
@@ -121,7 +121,7 @@ class LRNetwork:
 
     @property
     def width(self) -> int:
-        """Channels of the widest layer, the image and the output before the shuffle among them."""
+        """Channels of the widest layer; the image and the output before the shuffle count as layers."""
         return cast(int, max(max(convolution.weight.shape[:2]) for convolution in self.convolutions))
 
     @property
@@ -136,13 +136,13 @@ class LRNetwork:
 
     @property
     def parameters(self) -> int:
-        """Trained numbers; a skip has none."""
+        """The number of trained values; a skip has none."""
         arrays = (array for c in self.convolutions for array in (c.weight, c.bias, c.slope))
         return sum(array.size for array in arrays if array is not None)
 
     @property
     def macs_per_lr_pixel(self) -> int:
-        """Multiply-accumulates an LR pixel, biases and activations not counted."""
+        """Multiply-accumulates for each LR pixel, without biases and activations."""
         skip = 0 if (s := self.skip_convolution) is None else s.weight.size // self.channels
         return sum(convolution.weight.size for convolution in self.convolutions) + skip
 
@@ -152,10 +152,13 @@ class LRNetwork:
         return None if self.skip is None else _interpolation(self.skip, self.upscale_factor, self.channels)
 
     def shifted(self, shift: float) -> "LRNetwork":
-        """The network x -> f(x + shift) - shift, folded into the biases.
+        """Return the network x -> f(x + shift) - shift.
 
-        Exact, since nothing is padded; a skip's taps sum to one, so it takes the shift through by itself.
-        Planes centred on 0, `shifted(0.5)` of them less one half, lose less to rounding.
+            conv(x + shift, w) + b = conv(x, w) + (b + shift * sum(w)),    the sum over inputs and taps
+
+        It is exact, since no pixel of a pad stays without the shift. The taps of a skip sum to one, so a skip
+        carries the shift to the output unchanged. An engine runs `shifted(0.5)` on planes less one half:
+        values around 0 lose less to rounding.
         """
         first, *others = self.convolutions
         carried = shift * first.weight.sum(axis=(1, 2, 3), dtype=np.float64)
@@ -172,7 +175,8 @@ class LRNetwork:
             "skip": self.skip,
             "metadata": dict(self.metadata),
         }
-        header = {FORMAT: json.dumps(description)}  # one entry: safetensors writes several in random order
+        # A single entry, since safetensors writes several in random order, and a file should be reproducible.
+        header = {FORMAT: json.dumps(description)}
         with replacing(Path(path)) as temporary:
             temporary.write_bytes(save(self._tensors(), metadata=header))
 
@@ -186,23 +190,23 @@ class LRNetwork:
 
 
 def bicubic(upscale_factor: int, channels: int = 1) -> LRNetwork:
-    """Bicubic interpolation as an LR network of one convolution: what enlarges chroma and alpha.
+    """Return bicubic interpolation as an LR network of one convolution; it enlarges chroma and opacity.
 
     Args:
         upscale_factor: r, any integer from 1.
-        channels: how many planes go through it at once.
+        channels: the number of planes that go through it at once.
     """
     convolution = _interpolation("bicubic", upscale_factor, channels)
     return LRNetwork(upscale_factor, (convolution,), metadata={"name": f"bicubic-x{upscale_factor}"})
 
 
 def load(name_or_path: str | Path) -> LRNetwork:
-    """The network that ships under a name, or one from a safetensors file.
+    """Return the network that ships under a name, or that of a safetensors file.
 
     The file is untrusted: its size, its shapes and its values are checked, and nothing in it is executed.
 
     Raises:
-        ValueError: no such name, or the file does not hold a valid LR network; the message says why.
+        ValueError: there is no such name, or the file holds no valid LR network; the message says why.
         OSError: the file cannot be read.
 
     Example:
@@ -217,7 +221,7 @@ def load(name_or_path: str | Path) -> LRNetwork:
 
 
 def shipped() -> tuple[str, ...]:
-    """The names of the networks that come with the package."""
+    """Return the names of the networks that come with the package."""
     names = (file.name for file in _WEIGHTS.iterdir())
     return tuple(sorted(name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)))
 
@@ -294,7 +298,7 @@ def _take(tensors: Tensors, index: int, activation: Activation | None) -> LRConv
 
 
 def _interpolation(mode: Skip, upscale_factor: int, channels: int) -> LRConvolution:
-    """An interpolation of each channel by itself, as one dense LR convolution."""
+    """Return an interpolation of each channel by itself, as one dense LR convolution."""
     kernel = interpolation_to_lr("cubic" if mode == "bicubic" else mode, upscale_factor, 2)
     phases, _, *size = kernel.shape
     weight = np.zeros((channels, phases, channels, *size), np.float32)
@@ -324,7 +328,7 @@ def _check_convolution(convolution: LRConvolution) -> None:
 
 
 def _check_weight(weight: Any) -> int:
-    """Its output channels."""
+    """Check the shape and the values of a weight; return its output channels."""
     _check_array("weight", weight)
     outputs, inputs, height, width = weight.shape if weight.ndim == 4 else (0, 0, 0, 0)
     _require(
@@ -376,7 +380,7 @@ def _check_chain(convolutions: tuple[LRConvolution, ...], upscale_factor: int) -
         outputs, inputs, *_ = convolution.weight.shape
         _require(
             inputs == given,
-            f"convolution {index} must take {given} channels, what it is given; got {inputs}.",
+            f"convolution {index} must take {given} channels, the output of the one before; got {inputs}.",
         )
         given = outputs
     activation = convolutions[-1].activation

@@ -12,12 +12,14 @@ from subpixel.stage import Stage
 
 
 def enlarge(raster: Raster, stage: Stage, dtype: np.dtype[Any]) -> Raster:
-    """Enlarge an image, its borders replicated, as its strips are taken.
+    """Return an enlarged raster, whose strips are computed as they are taken.
+
+    Pixels beyond the border are copies of the nearest pixel of the image.
 
     Args:
-        raster: what to enlarge.
-        stage: by what.
-        dtype: what to give: integers are rounded; all is clipped to what an image can hold.
+        raster: the image.
+        stage: the enlargement.
+        dtype: the type of the result: integers are rounded; all is clipped to what an image can hold.
     """
     r = stage.upscale_factor
     strips = _enlarged(raster, stage, dtype)
@@ -38,17 +40,17 @@ def _enlarged(raster: Raster, stage: Stage, dtype: np.dtype[Any]) -> Iterator[St
 
 
 def _side(length: int, most: int) -> int:
-    """The side of equal tiles: engines prepare themselves for each shape that they meet."""
+    """Return the side of equal tiles: an engine prepares anew for each shape, so there should be one only."""
     return ceil(length / ceil(length / most))
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Where tiles start; the last is moved back inside, and repeats some pixels."""
+    """Return where tiles start; the last one is moved back inside, and repeats some pixels."""
     return [min(start, length - side) for start in range(0, length, side)]
 
 
 def _windows(strips: Iterator[Strip], height: int, rows: int, margin: int) -> Iterator[tuple[int, Strip]]:
-    """Regroup padded strips into windows of `rows` rows and their context."""
+    """Yield windows of `rows` rows and their context from padded strips, each with its first row's number."""
     held, first = next(strips), 0
     for top in _starts(height, rows):
         held, first = held[top - first :], top
@@ -58,7 +60,7 @@ def _windows(strips: Iterator[Strip], height: int, rows: int, margin: int) -> It
 
 
 def _padded(strips: Iterable[Strip], margin: int) -> Iterator[Strip]:
-    """The strips with replicated pixels on all four sides of the image."""
+    """Yield the strips with copies of the outer pixels on all four sides of the image."""
     above = margin
     for strip in strips:
         padded = np.pad(strip, ((above, 0), (margin, margin), (0, 0)), mode="edge")
@@ -75,7 +77,7 @@ def _to_planes(pixels: Strip) -> Planes:
 
 
 def _put(planes: Planes, pixels: Strip) -> None:
-    """Round planes into pixels, clipped."""
+    """Write planes into pixels, rounded and clipped."""
     if np.isnan(planes).any():
         raise ValueError("a network must give numbers; got NaN. Its weights are too large.")
     peak = 1
