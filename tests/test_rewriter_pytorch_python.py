@@ -234,7 +234,7 @@ class DrawsConstants(Up):
         (CountsInABuffer, "TypeError: it changes _buffers of itself"),
         (DrawsConstants, "TypeError: it draws random numbers that depend on no input"),
         (SwitchesAutocast, "TypeError: it switches autocast"),
-        (Patched, "TypeError: the instance has another one than its class"),
+        (Patched, "TypeError: the instance has another forward than its class"),
         (CallsAutogradsFunction, "cannot be traced"),
         (MakesATensor, "cannot be traced"),
         (AsksForTheClass, "TypeError: its graph computes something else"),

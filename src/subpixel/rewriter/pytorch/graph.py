@@ -22,7 +22,7 @@ Value = Any
 
 
 class Values(dict[fx.Node, Value]):
-    """What each node gives in the example."""
+    """The values that nodes give in the example, by node."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,12 +33,12 @@ class Values(dict[fx.Node, Value]):
         self._versions[node] = _version(value)
 
     def changed_in_place(self) -> set[fx.Node]:
-        """The nodes whose tensor something has written to since, through a view of it for one."""
+        """Return the nodes whose tensor was written to after the node gave it, for example through a view."""
         return {node for node, value in self.items() if _version(value) != self._versions[node]}
 
 
 def _version(value: Value) -> int:
-    """PyTorch's count of what was written to a tensor's memory."""
+    """Return PyTorch's count of the writes to a tensor's memory."""
     tracked = isinstance(value, torch.Tensor) and not value.is_inference()
     return value._version if tracked else 0  # noqa: SLF001 (there is no public way)
 
@@ -113,7 +113,10 @@ class Scope:
         return self._layers[node]
 
     def source(self, node: fx.Node) -> fx.Node | None:
-        """See `Graph`; none where something else changes the source in place, or others read the change."""
+        """See `Graph`.
+
+        There is none where something else changes the source in place, or where others read the change.
+        """
         if (assignment := canvas(node)) in self._layers:
             return assignment
         source = data_input(node)
@@ -129,15 +132,15 @@ class Scope:
         return self.full_name(local_name(node))
 
     def name(self, site: Site[fx.Node]) -> str:
-        """The name of a site within the owner."""
+        """Return the name of a site within the owner."""
         return site.path.removeprefix(f"{self.prefix}.") if self.prefix else site.path
 
     def full_name(self, target: object) -> str:
-        """The name in the model of what the owner knows by another."""
+        """Return the name in the model of what the owner has under the name `target`."""
         return f"{self.prefix}.{target}" if self.prefix else str(target)
 
     def constant(self, node: fx.Node) -> bool:
-        """Whether a node depends on parameters and buffers alone."""
+        """Say whether a node depends on parameters and buffers alone."""
         if node not in self._constant:
             inputs = node.all_input_nodes
             self._constant[node] = node.op == "get_attr" or (bool(inputs) and all(map(self.constant, inputs)))
@@ -166,7 +169,7 @@ class Scope:
         return (Pointwise(node),) if name in POINTWISE_NAMES and plain else ()
 
     def _fixed(self, argument: Any) -> Any:
-        """An argument as it is in every call; `_AT_RUN_TIME` where the input has a say."""
+        """Return an argument of every call, or `_AT_RUN_TIME` where it depends on the input."""
         if isinstance(argument, fx.Node):
             return self.values[argument] if self.constant(argument) else _AT_RUN_TIME
         if isinstance(argument, list | tuple):
@@ -182,12 +185,12 @@ def _at_run_time(value: Any) -> bool:
 
 
 def local_name(node: fx.Node) -> str:
-    """A module's name in its owner, or the name of what a function gives."""
+    """Return a module's name in its owner, or the node's name where a function is called."""
     return str(node.target) if node.op == "call_module" else node.name
 
 
 def data_input(node: fx.Node) -> fx.Node | None:
-    """The first argument, if it is a node; what is assigned, if it is an assignment."""
+    """Return the first argument, or what an assignment assigns, if that is a node."""
     if node.op not in ("call_module", "call_function", "call_method"):
         return None
     first = node.args[0] if node.args else node.kwargs.get("input")
@@ -197,7 +200,7 @@ def data_input(node: fx.Node) -> fx.Node | None:
 
 
 def in_place(user: fx.Node, owner: nn.Module) -> bool:
-    """Whether a node changes what it reads."""
+    """Say whether a node changes what it reads."""
     if user.op == "call_module":
         return bool(getattr(owner.get_submodule(str(user.target)), "inplace", False))
     name = str(user.target) if user.op == "call_method" else getattr(user.target, "__name__", "")

@@ -1,4 +1,4 @@
-"""How people write zero insertion in PyTorch: by assigning to every r-th zero, or by padding a reshape."""
+"""Zero insertion as people write it in PyTorch: an assignment to every r-th zero, or pads after a reshape."""
 
 import operator
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ MADE_BY = ("new_zeros", "zeros")
 
 
 def zero_insertions(graph: fx.Graph, values: Mapping[fx.Node, Any]) -> Iterator[tuple[fx.Node, Chain]]:
-    """Nodes of such idioms, and the layers that they are."""
+    """Yield the nodes that insert zeros, and the layers that they compute."""
     for node in graph.nodes:
         if node.op == "call_function" and node.target is operator.setitem:
             yield from _assigned(node, values)
@@ -21,7 +21,7 @@ def zero_insertions(graph: fx.Graph, values: Mapping[fx.Node, Any]) -> Iterator[
 
 
 def canvas(node: fx.Node) -> fx.Node | None:
-    """The assignment that fills the zeros which a node reads, if nothing else touches them."""
+    """Return the assignment that fills the zeros which a node reads; None if anything else touches them."""
     zeros = node.args[0] if node.args else None
     if not isinstance(zeros, fx.Node) or getattr(zeros.target, "__name__", zeros.target) not in MADE_BY:
         return None
@@ -30,7 +30,7 @@ def canvas(node: fx.Node) -> fx.Node | None:
 
 
 def _assigned(node: fx.Node, values: Mapping[fx.Node, Any]) -> Iterator[tuple[fx.Node, Chain]]:
-    """`zeros[..., ::r, ::r] = x`."""
+    """Read `zeros[..., ::r, ::r] = x`."""
     arguments: Any = node.args
     zeros, index, x = arguments
     readers = [user for user in zeros.users if user is not node]
@@ -42,13 +42,14 @@ def _assigned(node: fx.Node, values: Mapping[fx.Node, Any]) -> Iterator[tuple[fx
         return
     if given.shape[:2] != size[:2] or given.dtype != values[zeros].dtype or not _only_of(zeros, x):
         return
+    # m pixels r apart reach (m - 1) * r + 1 zeros; the rest, fewer than r, follows the last pixel.
     behind = tuple(n - (m - 1) * r - 1 for n, m, r in zip(size[2:], given.shape[2:], steps, strict=True))
     if all(n < r for n, r in zip(behind, steps, strict=True)):
         yield node, (ZeroInsertion(steps, behind),)
 
 
 def _only_of(node: fx.Node, x: fx.Node) -> bool:
-    """Whether a node is made of x, and of constants, alone."""
+    """Say whether a node is made of x and of constants alone."""
     seen, pending = {x, node}, [node]
     while pending:
         inner = pending.pop()
@@ -61,7 +62,7 @@ def _only_of(node: fx.Node, x: fx.Node) -> bool:
 
 
 def _steps(index: Any, ndim: int) -> tuple[int, ...] | None:
-    """The steps along the spatial axes, if an index takes every r-th pixel, from the first on."""
+    """Return the spatial steps of an index that takes every r-th pixel from the first on, else None."""
     items = list(index) if isinstance(index, tuple) else [index]
     gap = items.index(Ellipsis) if Ellipsis in items else len(items)
     slices = [*items[:gap], *[slice(None)] * (ndim - len(items) + (gap < len(items))), *items[gap + 1 :]]
@@ -72,7 +73,7 @@ def _steps(index: Any, ndim: int) -> tuple[int, ...] | None:
 
 
 def _reshaped(node: fx.Node, values: Mapping[fx.Node, Any]) -> Iterator[tuple[fx.Node, Chain]]:
-    """`pad(x.reshape(b, c, h, 1, w, 1), ...).reshape(b, c, h * r, w * r)`, the pads behind each pixel."""
+    """Read `pad(x.reshape(b, c, h, 1, w, 1), ...).reshape(b, c, h * r, w * r)` with pads after pixels."""
     row: list[Any] = [node]
     while len(row) < 4 and row[0].args and isinstance(row[0].args[0], fx.Node):
         row = [row[0].args[0], *row]
@@ -87,8 +88,10 @@ def _reshaped(node: fx.Node, values: Mapping[fx.Node, Any]) -> Iterator[tuple[fx
         return
     x, _, padded, _ = (values[n] for n in row)
     factors = tuple(padded.shape[3::2])
+    # The shapes on the way: (b, c, h, 1, w, 1), then (b, c, h, r, w, r), then (b, c, h * r, w * r).
     single = (n for size in x.shape[2:] for n in (size, 1))
     grown = (n for pair in zip(x.shape[2:], factors, strict=False) for n in pair)
+    # From the last axis on, as F.pad wants them: (0, r - 1) on each cell, (0, 0) on each row of cells.
     behind = [n for factor in reversed(factors) for n in (0, factor - 1, 0, 0)]
     pads = list(row[2].args[1])
     result = (n * factor for n, factor in zip(x.shape[2:], factors, strict=False))
@@ -97,5 +100,6 @@ def _reshaped(node: fx.Node, values: Mapping[fx.Node, Any]) -> Iterator[tuple[fx
     if found != (*shapes, behind[: len(pads)]):
         return
     yield row[1], (ZeroInsertion(factors, tuple(factor - 1 for factor in factors)),)
+    # The first node stands for all; the others do nothing more to its output.
     nothing = Pad(((0, 0),) * len(factors))
     yield from ((n, (nothing,)) for n in row[2:])

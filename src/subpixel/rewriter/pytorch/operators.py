@@ -30,7 +30,7 @@ Arguments = dict[str, Any]
 
 
 def function_of(node: fx.Node) -> tuple[str, Arguments]:
-    """The name of a function without its overload, and its arguments by name."""
+    """Return the name of the function that a node calls, without its overload, and the arguments by name."""
     target: Any = node.target
     if node.op == "call_method":
         return str(target), {str(index): value for index, value in enumerate(node.args)} | node.kwargs
@@ -39,7 +39,7 @@ def function_of(node: fx.Node) -> tuple[str, Arguments]:
         target = getattr(overloads, overloads.overloads()[0])
     if not isinstance(target, OpOverload):
         return target.__name__, _bound(target, node)
-    schema = target._schema  # noqa: SLF001 (the only place that has the names of the arguments)
+    schema = target._schema  # noqa: SLF001 (nothing else has the names of the arguments)
     names = [argument.name for argument in schema.arguments]
     return schema.name.partition("::")[2], dict(zip(names, node.args, strict=False)) | node.kwargs
 
@@ -52,24 +52,27 @@ def _bound(function: Callable[..., Any], node: fx.Node) -> Arguments:
 
 
 def own_kind(module: nn.Module) -> type[nn.Module] | None:
-    """The class of PyTorch's own whose forward a module runs, a subclass's that overrides none too."""
+    """Return the class of PyTorch's own whose forward a module runs, or None.
+
+    A subclass that does not override the forward runs it too.
+    """
     found = (cls for cls in MODULES if isinstance(module, cls) and own_forward(module) is cls.forward)
     return next(found, None)
 
 
 def read_module(module: nn.Module, x: Tensor, node: fx.Node) -> Chain:
-    """What a module of PyTorch's own computes."""
+    """Return the layers of a module of PyTorch's own, and none of any other module."""
     if (kind := own_kind(module)) is None:
         return ()
     layers = MODULES[kind](module, x, node)
     if layers and has_hooks(module):
-        return (Opaque("it has hooks"),) if isinstance(layers[0], KINDS) else ()
+        return (Opaque("it has hooks"),) if isinstance(layers[0], IN_THE_REPORT) else ()
     return layers
 
 
 def _convolution_module(module: Any, x: Tensor, _node: fx.Node) -> Chain:
     options = {name: getattr(module, name) for name in ("weight", "bias", "stride", "dilation", "groups")}
-    pads = _pairs(vars(module)["_reversed_padding_repeated_twice"])  # where "same" is resolved
+    pads = _pairs(vars(module)["_reversed_padding_repeated_twice"])  # of "same" too, unlike module.padding
     if module.padding_mode == "zeros":
         return _convolution(options | {"padding": pads}, x, _node)
     if module.padding_mode not in get_args(PadMode):
@@ -118,7 +121,7 @@ def _resize_module(module: Any, x: Tensor, node: fx.Node) -> Chain:
 
 
 def _upsample(arguments: Arguments, x: Tensor, node: fx.Node) -> Chain:
-    """One of aten's operators: the mode is in the name."""
+    """Read an operator of aten's, which has the mode in its name."""
     name = function_of(node)[0]
     mode = next(mode for mode in ("nearest", "linear", "cubic") if mode in name)
     options = {"size": arguments.get("output_size"), "scale_factor": arguments.get("scale_factors")}
@@ -138,9 +141,10 @@ def _resize(arguments: Arguments, x: Tensor, _node: fx.Node) -> Chain:
 
 
 def _irregular(arguments: Arguments, mode: Interpolation, factors: tuple[float, ...]) -> str | None:
-    """Why a resize is none of those that have the same kernels at every LR pixel."""
+    """Return why a resize does not have the same kernels at every LR pixel, or None."""
     if any(factor != int(factor) or factor < 1 for factor in factors):
         return f"its factors {factors} are no integers"
+    # The output pixel i is the input pixel floor(i * float32(1 / factor)), so for i = factor it must be 1.
     if mode == "nearest" and any(np.float32(factor) * np.float32(1 / factor) < 1 for factor in factors):
         return f"with the factors {factors} PyTorch's rounding does not repeat each pixel alike"
     if arguments.get("align_corners") and mode != "nearest":
@@ -195,7 +199,7 @@ def _dropout(arguments: Arguments, _x: Tensor, node: fx.Node) -> Chain:
 
 
 def _pads(padding: Any, weight: Tensor, dilation: tuple[int, ...]) -> Pads:
-    """Zeros on both sides; "same" puts the odd one behind."""
+    """Return the zeros (low, high) of each axis; "same" puts the odd one after the pixels."""
     if padding == "same":
         reach = [step * (taps - 1) for step, taps in zip(dilation, weight.shape[2:], strict=True)]
         return tuple((n // 2, n - n // 2) for n in reach)
@@ -204,7 +208,7 @@ def _pads(padding: Any, weight: Tensor, dilation: tuple[int, ...]) -> Pads:
 
 
 def _pairs(flat: Sequence[int]) -> Pads:
-    """PyTorch's list of pads, the last axis first, by axis."""
+    """Return PyTorch's flat list of pads, which starts with the last axis, as (low, high) of each axis."""
     return tuple((flat[i], flat[i + 1]) for i in reversed(range(0, len(flat), 2)))
 
 
@@ -218,7 +222,7 @@ def _detached(weight: Tensor | None) -> Tensor | None:
 
 
 Reader = Callable[[Any, Tensor, fx.Node], Chain]
-KINDS = (Transposed, Resize, Shuffle, Opaque)
+IN_THE_REPORT = (Transposed, Resize, Shuffle, Opaque)
 PADDINGS = {"Zero": "zeros", "Replication": "replicate", "Reflection": "reflect"}
 MODES: dict[str, Interpolation] = {
     "nearest": "nearest", "nearest-exact": "nearest", "linear": "linear", "bilinear": "linear",

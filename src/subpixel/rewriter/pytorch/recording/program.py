@@ -1,4 +1,4 @@
-"""Exported programs: the same search on their graph, and an exported program again."""
+"""Exported programs: their graph for the search, and a changed module as a program again."""
 
 import inspect
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from subpixel.rewriter.pytorch.recording.sizes import read_factors
 
 
 def as_module(program: ExportedProgram) -> nn.Module:
-    """The program as a module; sizes are checked by the program that is made of it in the end."""
+    """Return the program as a module without checks of sizes, which the final program makes again."""
     options = (
         {"check_guards": False} if "check_guards" in inspect.signature(program.module).parameters else {}
     )
@@ -47,7 +47,7 @@ def record_program(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str,
 def export_like(
     program: ExportedProgram, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> ExportedProgram:
-    """The module as a program whose sizes are as free as those of the program that it comes from."""
+    """Export a module that came from a program, with sizes that are as free as those of the program."""
     return torch.export.export(model, args, kwargs, dynamic_shapes=_dynamic_shapes(program, kwargs))
 
 

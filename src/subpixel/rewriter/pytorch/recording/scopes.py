@@ -137,13 +137,13 @@ def _reason(owner: nn.Module, error: Exception) -> str:
 
 
 def _moves(names: Mapping[nn.Module, str], seen: Seen) -> Iterator[Scope]:
-    """Return what up-samples by moving pixels, which no rule reads."""
+    """Yield the modules that up-sample by moving pixels, which no rule reads."""
     for module, kind in seen.moves:
         yield Scope(module, names[module], fx.Graph(), Values(), reason=REASONS[kind], was=kind)
 
 
 def _alone(model: nn.Module, name: str, call: Arguments) -> Scope:
-    """The graph of a module by itself, called by what is not traced."""
+    """Return the call of one module as a graph, for a module that is in no recorded forward."""
     graph, (args, kwargs) = fx.Graph(), call
     module = model.get_submodule(name)
     x = graph.placeholder("x")
@@ -173,5 +173,5 @@ def _tensors(result: Any) -> list[Tensor]:
 
 
 def _kind(value: Any) -> Any:
-    """What a branch may depend on, but for the numbers in a tensor."""
+    """Return what a branch may depend on, except for the numbers in a tensor."""
     return (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else value

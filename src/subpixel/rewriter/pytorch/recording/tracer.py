@@ -160,11 +160,11 @@ class Tracer(fx.Tracer):
         return value if self._computing else self.getattr("", value, self._proxies)
 
     def create_arg(self, a: Any) -> Any:
-        """See `fx.Tracer`, which takes what says that it is a tensor for a constant."""
+        """See `fx.Tracer`, which would take what `isinstance` calls a tensor for a constant."""
         return a.node if type(a) is Witness else super().create_arg(a)
 
     def create_proxy(self, *args: Any, **kwargs: Any) -> Any:
-        """Give what Python may compare by identity as it is, all else as a proxy."""
+        """Record a call, and return its proxy; or its value, where Python may compare that by identity."""
         proxy: Any = super().create_proxy(*args, **kwargs)
         if isinstance(proxy.value, PLAIN):
             return self.fixed(proxy)
@@ -273,7 +273,7 @@ def autocast() -> list[tuple[bool, torch.dtype]]:
 def _arguments(root: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Value]:
     """Return the arguments of a call by the names that the forward gives them."""
     if own_forward(root) is None:
-        raise TypeError("the instance has another one than its class")
+        raise TypeError("the instance has another forward than its class")
     signature = inspect.signature(root.forward)
     kinds = {parameter.kind for parameter in signature.parameters.values()}
     if {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.KEYWORD_ONLY} <= kinds:
