@@ -3,8 +3,10 @@
 import builtins
 import math
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
+from math import ceil, floor
 from typing import Any
 
 import pytest
@@ -333,13 +335,23 @@ class ThriceEachSize(Net):
         return self.conv(F.interpolate(x, size=tuple(3 * n for n in x.size()[2:]), mode="bilinear"))
 
 
+class DeprecatedName(Net):
+    """As in U-2-Net; and rounded by functions under names of their own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = ceil(x.shape[2] * 2), floor(x.shape[3] * 2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self.conv(F.upsample(x, size=size))
+
+
 class OneSizeForAll(Net):
     def forward(self, x: Tensor) -> Tensor:
         x = x[..., :4, :4]
         return self.conv(F.interpolate(x, size=2 * x.size(2)))
 
 
-@pytest.mark.parametrize("net", [TwiceTheShape, TwiceTheShapeOfALayer, ThriceEachSize])
+@pytest.mark.parametrize("net", [TwiceTheShape, TwiceTheShapeOfALayer, ThriceEachSize, DeprecatedName])
 def test_a_size_that_is_proven_to_be_a_multiple_is_a_factor(net: type[nn.Module]) -> None:
     model = seeded(net())
     changed, report = forcibly(model, EXAMPLE, form("compact"))

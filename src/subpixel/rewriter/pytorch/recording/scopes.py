@@ -1,6 +1,6 @@
 """Which forwards of a model hold its up-samplers, and their graphs, from a run on the example inputs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -41,14 +41,12 @@ def find_scopes(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, An
     alone = [name for module, name in names.items() if isinstance(module, ALONE) or _few_channels(module)]
     wanted = {name for chain in candidates.values() for name in chain}
     calls, ways = _calls(model, args, kwargs, {*wanted, *alone})
-    recorded: dict[str, Recording] = {}
-    for caller, chain in candidates.items():
-        for name in (name for name in chain if name in calls):
-            if name not in recorded:
-                recorded[name] = _recorded(model, name, calls[name], len(ways[name]) > 1, inlined)
-            if caller in recorded[name].forwards:
-                break
-    found = [each for name, each in recorded.items() if _is_final(each, model.get_submodule(name), seen)]
+
+    def record(name: str) -> Recording:
+        return _recorded(model, name, calls[name], len(ways[name]) > 1, inlined)
+
+    recordings = _first_that_work(candidates, calls, record)
+    found = [each for each in recordings if _is_final(each, seen)]
     inside = {name for each in found for name in _called_modules(each.scope)}
     by_root = {module for module, name in names.items() if not _candidates(model, name, set())[0]}
     found += [
@@ -83,9 +81,23 @@ def _candidates(model: nn.Module, name: str, inlined: set[nn.Module]) -> list[st
     return chain
 
 
-def _is_final(recording: Recording, owner: nn.Module, seen: Seen) -> bool:
-    """Say whether a recording is to be searched, or its reason shown: what failed for all its callers."""
-    return recording.scope.reason is None or seen.callers.get(owner, False)
+def _first_that_work(
+    candidates: Mapping[nn.Module, list[str]], calls: Container[str], record: Callable[[str], Recording]
+) -> list[Recording]:
+    """Record for each caller the first of its candidates that shows its forward; with those that failed."""
+    recorded: dict[str, Recording] = {}
+    for caller, chain in candidates.items():
+        for name in (name for name in chain if name in calls):
+            if name not in recorded:
+                recorded[name] = record(name)
+            if caller in recorded[name].forwards:
+                break
+    return list(recorded.values())
+
+
+def _is_final(recording: Recording, seen: Seen) -> bool:
+    """Say whether a recording is to be searched, or its reason to be shown: that of a certain up-sampler."""
+    return recording.scope.reason is None or seen.callers.get(recording.scope.owner, False)
 
 
 def _calls(

@@ -1,5 +1,6 @@
 """A proxy that knows its value in the example, so that Python may compute, branch and count with it."""
 
+import math
 import operator
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,15 @@ class Witness(fx.Proxy):
 
     def __round__(self, digits: int | None = None) -> Any:
         return self._record(round, *(() if digits is None else (digits,)))
+
+    def __ceil__(self) -> Any:
+        return self._record(math.ceil)
+
+    def __floor__(self) -> Any:
+        return self._record(math.floor)
+
+    def __trunc__(self) -> Any:
+        return self._record(math.trunc)
 
     def __divmod__(self, other: Any) -> Any:
         return self // other, self % other
