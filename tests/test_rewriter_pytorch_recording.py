@@ -2,6 +2,8 @@
 
 import builtins
 import math
+import subprocess
+import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -620,6 +622,22 @@ def test_an_input_of_another_rank_is_an_error_in_a_recorded_forward(choice: str)
 class Up2(Up):
     def forward(self, x: Tensor) -> Tensor:
         return self.up2(x)
+
+
+def test_the_compiler_that_pytorch_imports_late_knows_the_real_functions() -> None:
+    """It keeps tables of the functions of `math`, from when it is imported, which may be in a recording."""
+    code = """if True:
+        import math, torch
+        from subpixel.rewriter.pytorch.recording import record
+        class Up(torch.nn.Module):
+            def forward(self, x):
+                return torch.nn.functional.interpolate(x, scale_factor=2)
+        (scope,) = record(Up().eval(), (torch.zeros(1, 4, 5, 6),), {})
+        assert scope.reason is None
+        flat = torch.compile(lambda x: x.reshape(math.prod(x.shape)), backend="eager", fullgraph=True)
+        assert flat(torch.zeros(2, 3)).shape == (6,)
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_threads_rewrite_while_others_run_models() -> None:

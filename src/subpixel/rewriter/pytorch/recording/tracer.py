@@ -67,6 +67,8 @@ class Tracer(fx.Tracer):
         self._autocast = autocast()
         names = inspect.unwrap(type(root).forward).__globals__
         try:
+            with _Draws(self) as mode:
+                mode.import_compiler()
             with patched(self, names), _Draws(self):
                 result = self._run_forward(root)
                 self._settle(before)
@@ -257,6 +259,13 @@ class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, tracer: Tracer) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.tracer = tracer
+
+    def import_compiler(self) -> None:
+        """Have PyTorch import its compiler, as it does at the first call in a mode.
+
+        The compiler keeps tables of the functions of `math` and of PyTorch, which must be the real ones.
+        """
+        torch.zeros(1).add(1)
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if torch.Tag.nondeterministic_seeded in function.tags and not self.tracer._computing:  # noqa: SLF001
