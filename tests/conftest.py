@@ -3,6 +3,7 @@
 import os
 import random
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -14,6 +15,11 @@ settings.register_profile(
     "ci", without_a_clock, derandomize=True, print_blob=True
 )  # the same examples each time
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+# What tests find out about the speed of engines is for them and the processes that they start alone.
+CACHE = tempfile.TemporaryDirectory(prefix="subpixel-tests-")
+os.environ["SUBPIXEL_CACHE"] = CACHE.name
 
 
 @pytest.fixture(autouse=True)
