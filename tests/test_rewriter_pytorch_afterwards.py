@@ -244,7 +244,7 @@ def test_guards_are_exported_and_compiled_away(choice: str, dims: int) -> None:
 
 
 @pytest.mark.parametrize("choice", ["transposed", "original, channels last"])
-def test_what_could_be_scripted_can_be(choice: str) -> None:
+def test_what_could_be_scripted_and_traced_can_be(choice: str) -> None:
     """A form of PyTorch's own layers."""
     model = seeded(resize_conv())
     changed, report = forcibly(model, EXAMPLE, form(choice))
@@ -252,6 +252,7 @@ def test_what_could_be_scripted_can_be(choice: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         scripted = torch.jit.script(changed)
-    assert_same_function(scripted, model, (EXAMPLE,), (OTHER,))
+    for recorded in (scripted, torch.fx.symbolic_trace(changed)):
+        assert_same_function(recorded, model, (EXAMPLE,), (OTHER,))
     with pytest.raises(torch.jit.Error, match="must get an input of 4 dimensions"):
         scripted(EXAMPLE[0])

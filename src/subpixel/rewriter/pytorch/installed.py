@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from subpixel.functional import convolve, pad, periodic_unshuffle, phase_maps
@@ -48,17 +48,34 @@ class RewrittenSite(nn.Module):
         self.layers, self.ndim, self.recipe = layers, ndim, recipe
         self.batch_is_optional = all(isinstance(layer, BATCH_IS_OPTIONAL) for layer in recipe.chain)
 
-    # TorchScript must be able to read this: no generators, and an f-string without conversions.
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (as PyTorch's own layers)
         """Return what the original site returns."""
-        if input.dim() == self.ndim:
-            return self.layers(input)  # type: ignore[no-any-return]
-        if self.batch_is_optional and input.dim() == self.ndim - 1:
-            return self.layers(input.unsqueeze(0)).squeeze(0)  # type: ignore[no-any-return]
-        raise ValueError(
-            f"a rewritten layer must get an input of {self.ndim} dimensions, as in the example; got one of "
-            f"the shape {list(input.shape)}. Add the batch, or rewrite the model for inputs of this kind."
-        )
+        result = self.layers(with_batch(input, self.ndim, self.batch_is_optional))
+        return as_batched_as(input, self.ndim, result)
+
+
+# Functions, so that `torch.fx` takes their branches for a step; what TorchScript reads has no generators.
+@fx.wrap
+def with_batch(x: Tensor, ndim: int, batch_is_optional: bool) -> Tensor:
+    """Return the input of a site with a batch.
+
+    Raises:
+        ValueError: the input has other dimensions than that of the example, and the batch is not all.
+    """
+    if x.dim() == ndim:
+        return x
+    if batch_is_optional and x.dim() == ndim - 1:
+        return x.unsqueeze(0)
+    raise ValueError(
+        f"a rewritten layer must get an input of {ndim} dimensions, as in the example; got one of the shape "
+        f"{list(x.shape)}. Add the batch, or rewrite the model for inputs of this kind."
+    )
+
+
+@fx.wrap
+def as_batched_as(x: Tensor, ndim: int, result: Tensor) -> Tensor:
+    """Return the output of a site, without the batch if x had none."""
+    return result if x.dim() == ndim else result.squeeze(0)
 
 
 class Padding(nn.Module):
