@@ -1,4 +1,4 @@
-"""Two runs of a model, compared: all that it gives, whatever its structure."""
+"""Two runs of a model, compared: all that it returns, whatever the structure."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -16,7 +16,10 @@ _ONE_AT_A_TIME = threading.RLock()  # all threads draw their random numbers from
 
 
 def run_model(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], seed: int) -> Any:
-    """What a model gives, the same random numbers and the same inputs each time: it may write to them."""
+    """Return what a model returns for the same random numbers and for copies of the inputs.
+
+    Copies, since the model may write to its inputs.
+    """
     args, kwargs = copied((args, dict(kwargs)))
     with _ONE_AT_A_TIME, torch.random.fork_rng(range(torch.cuda.device_count())):
         torch.manual_seed(seed)
@@ -24,15 +27,17 @@ def run_model(model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[
 
 
 def copied(arguments: Any) -> Any:
-    """The arguments of a call with tensors of their own."""
+    """Return the arguments of a call with tensors of their own."""
     return tree_map(lambda value: value.detach().clone() if isinstance(value, Tensor) else value, arguments)
 
 
 def difference(result: Any, expected: Any, *, ignore_integers: bool = False) -> float:
-    """The largest of all tensors, relative to the largest value of each; infinite where all else differs.
+    """Return the largest difference among all tensors, each relative to the largest value of its tensor.
+
+    It is infinite where the results differ in anything but the values of tensors and of fractions.
 
     Args:
-        result: of a model.
+        result: of one model.
         expected: of the other one.
         ignore_integers: see `relative`.
     """

@@ -37,18 +37,18 @@ Formats = tuple[torch.memory_format, torch.memory_format, torch.memory_format]
 
 
 def lower(chain: Sequence[Layer], like: Tensor, formats: Formats) -> nn.Module:
-    """A chain without pointwise functions as a module.
+    """Return a module that computes a chain without pointwise functions.
 
     Args:
-        chain: what to compute.
-        like: the dtype and the device of the weights.
+        chain: the layers to compute.
+        like: a tensor of the dtype and on the device that the weights are to have.
         formats: the memory formats of the input, to compute in, and of the result.
     """
     given, inner, result = formats
     modules = [module for layer in chain for module in MAKERS[type(layer)](layer)]
     if given != inner:
         modules = [ToMemoryFormat(inner), *modules]
-    if inner != result or isinstance(chain[-1], Pad):  # a crop leaves gaps
+    if inner != result or isinstance(chain[-1], Pad):  # a crop is a view with gaps
         modules = [*modules, ToMemoryFormat(result)]
     row = nn.Sequential(*modules).to(device=like.device, dtype=like.dtype).eval()
     if inner in CHANNELS_LAST.values():

@@ -1,4 +1,4 @@
-"""Nodes out of a traced forward, and other ones into it."""
+"""The replacements of sites, put into a copy of the model."""
 
 import operator
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ from subpixel.rewriter.sites import Site
 
 
 class Replacement(NamedTuple):
-    """What a site becomes: pointwise nodes of its own, a module, pointwise nodes."""
+    """What a site becomes: a module, and pointwise nodes of the site before and after it."""
 
     before: tuple[fx.Node, ...]
     module: RewrittenSite
@@ -27,7 +27,7 @@ class Replacement(NamedTuple):
 
 
 def fragment(scope: Scope, nodes: Sequence[fx.Node]) -> fx.GraphModule:
-    """A row of nodes as a module of the row's data input."""
+    """Return a row of nodes as a module that takes the row's data input."""
     graph, source = fx.Graph(), data_input(nodes[0])
     assert source is not None
     copies = {source: graph.placeholder("x")}
@@ -38,43 +38,32 @@ def fragment(scope: Scope, nodes: Sequence[fx.Node]) -> fx.GraphModule:
 
 
 def replaced(scope: Scope, replacement: Replacement) -> fx.GraphModule:
-    """What a site becomes, as a module of the site's input."""
+    """Return what a site becomes as a module that takes the site's input."""
     graph = fx.Graph()
     graph.output(_insert(graph, graph.placeholder("x"), "rewritten", scope, replacement))
     return _module(scope, graph, rewritten=replacement.module)
 
 
 def install(model: nn.Module, scope: Scope, replacements: dict[Site[Any], Replacement]) -> None:
-    """Put the replacements of a scope into a copy of the model that it was traced in.
+    """Put the replacements of a scope into a copy of the model that was recorded.
 
-    Where modules make way for modules their children are exchanged; else the owner gets a forward of its own.
+    Where modules make way for modules the owner's children are exchanged; else it gets a forward of its own.
     """
     owner = model.get_submodule(scope.prefix)
     if exchanges_modules(model, scope, replacements):
         for site, replacement in replacements.items():
             _install_module(owner, scope, site, replacement.module)
         return
-    copies: dict[fx.Node, fx.Node] = {}
-    graph = fx.Graph()
+    graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
     graph.output(graph.graph_copy(scope.graph, copies))
     graph.set_codegen(vars(scope.graph)["_codegen"])  # how a program takes its arguments apart
     origins = []
     for site, replacement in replacements.items():
-        name = _free_name(owner, f"{scope.name(site).replace('.', '_')}_rewritten")
-        owner.add_module(name, replacement.module)
+        nodes = [copies[node] for node in site.nodes]
+        name = _install_nodes(owner, scope, site, replacement, nodes)
         origins.append(Origin(name, *weight_keys(scope, site)))
-        first, *_, last = (copies[node] for node in (*site.nodes, site.nodes[-1]))
-        with graph.inserting_before(first):
-            source = data_input(first)
-            assert source is not None
-            last.replace_all_uses_with(_insert(graph, source, name, scope, replacement))
-    for node in reversed([copies[node] for site in replacements for node in site.nodes]):
-        if not node.users:
-            graph.erase_node(node)
-    for node in reversed(graph.nodes):
-        if not node.users and _prepares(node):
-            graph.erase_node(node)
-    _drop_unused(model, owner, scope, graph)
+    _erase_unused(graph, [copies[node] for site in replacements for node in site.nodes])
+    _empty_unused(model, owner, scope, graph)
     give_forward(owner, graph)
     load_original_weights(owner, *origins)
 
@@ -83,15 +72,28 @@ def _install_module(owner: nn.Module, scope: Scope, site: Site[Any], module: Rew
     """Exchange the modules of a site for one that computes it, and for others that do nothing."""
     name = scope.name(site)
     keys, read = weight_keys(scope, site)
-    origin = Origin("", {key: key for key in keys}, frozenset(key.removeprefix(f"{name}.") for key in read))
-    load_original_weights(module, origin)
+    below = frozenset(key.removeprefix(f"{name}.") for key in read)
+    load_original_weights(module, Origin("", {key: key for key in keys}, below))
     if scope.full_name(name) in scope.used_elsewhere:  # others look at the old weights
-        for key, weight in scope.owner.get_submodule(name).named_parameters(recurse=False):
+        for key, weight in owner.get_submodule(name).named_parameters(recurse=False):
             module.register_parameter(key, weight)
     for node in site.nodes:
         if node not in _pointwise(site) and node.target != name:
             _exchange(owner, str(node.target), nn.Identity())
     _exchange(owner, name, module)
+
+
+def _install_nodes(
+    owner: nn.Module, scope: Scope, site: Site[Any], replacement: Replacement, nodes: Sequence[fx.Node]
+) -> str:
+    """Have the users of a site's nodes, in a copy of the graph, read a new module; return its name."""
+    name = _free_name(owner, f"{scope.name(site).replace('.', '_')}_rewritten")
+    owner.add_module(name, replacement.module)
+    first, last, source = nodes[0], nodes[-1], data_input(nodes[0])
+    assert source is not None
+    with first.graph.inserting_before(first):
+        last.replace_all_uses_with(_insert(first.graph, source, name, scope, replacement))
+    return name
 
 
 def _free_name(owner: nn.Module, name: str) -> str:
@@ -101,9 +103,10 @@ def _free_name(owner: nn.Module, name: str) -> str:
 
 
 def _insert(graph: fx.Graph, x: fx.Node, name: str, scope: Scope, replacement: Replacement) -> fx.Node:
-    """Record a replacement behind x."""
+    """Record a replacement that reads x, and return the node of its result."""
     if any(in_place(node, scope.owner) for node in replacement.before):
-        x = graph.call_function(torch.clone, (x,))  # it would change what others read
+        # In the original it changes what the resize made; here it would change what others read.
+        x = graph.call_function(torch.clone, (x,))
     for node in replacement.before:
         x = _copy_onto(node, graph, x)
     x = graph.call_module(name, (x,))
@@ -135,8 +138,18 @@ def _module(scope: Scope, graph: fx.Graph, **more: nn.Module) -> fx.GraphModule:
     return fx.GraphModule(attributes, graph)
 
 
+def _erase_unused(graph: fx.Graph, nodes: Sequence[fx.Node]) -> None:
+    """Erase those of the nodes that nobody reads, and what only prepared their arguments."""
+    for node in reversed(nodes):
+        if not node.users:
+            graph.erase_node(node)
+    for node in reversed(graph.nodes):
+        if not node.users and _prepares(node):
+            graph.erase_node(node)
+
+
 def _prepares(node: fx.Node) -> bool:
-    """Whether a node does nothing but make what others read: weights, sizes, zeros to fill."""
+    """Return whether a node only makes what others read: weights, sizes, zeros to fill."""
     name = getattr(node.target, "__name__", node.target)
     return node.op == "get_attr" or (
         node.op != "call_module" and name in ("getattr", "getitem", "mul", "size", "new_zeros", "zeros")
@@ -149,7 +162,7 @@ def exchanges_modules(model: nn.Module, scope: Scope, sites: Iterable[Site[Any]]
 
 
 def _of_modules(model: nn.Module, scope: Scope, site: Site[Any]) -> bool:
-    """Whether a site is made of modules that nothing else calls or changes."""
+    """Return whether a site is made of modules that nothing else calls or changes."""
     if site.shared_prefix or any(node.op != "call_module" for node in site.nodes):
         return False
     if any(in_place(node, scope.owner) for node in site.nodes):
@@ -157,7 +170,7 @@ def _of_modules(model: nn.Module, scope: Scope, site: Site[Any]) -> bool:
     if any(node.target is require for node in scope.graph.nodes):
         return False  # Python may take another branch, which calls only some of them
     if not scope.alone and asks_for_classes(scope.owner):
-        return False  # of these modules, it may be
+        return False  # it may be of these modules that the forward asks
     if scope.alone:
         return True
     targets = [node.target for node in scope.graph.nodes if node.op == "call_module"]
@@ -177,7 +190,7 @@ def _pointwise(site: Site[Any]) -> set[fx.Node]:
 
 
 def _exchange(owner: nn.Module, path: str, module: nn.Module) -> None:
-    """Put a module in the place of another; what others may ask of the old one, its stride for one, stays."""
+    """Put a module in the place of another; what others may ask of that, for example its stride, stays."""
     old, (parent, _, name) = owner.get_submodule(path), path.rpartition(".")
     for constant in getattr(old, "__constants__", ()):
         if hasattr(old, constant) and not hasattr(module, constant):
@@ -185,8 +198,8 @@ def _exchange(owner: nn.Module, path: str, module: nn.Module) -> None:
     setattr(owner.get_submodule(parent), name, module)
 
 
-def _drop_unused(model: nn.Module, owner: nn.Module, scope: Scope, graph: fx.Graph) -> None:
-    """Empty the modules that the old forward called and the new one does not; their places stay."""
+def _empty_unused(model: nn.Module, owner: nn.Module, scope: Scope, graph: fx.Graph) -> None:
+    """Exchange the modules that the old forward called and the new one does not for some that do nothing."""
     before, after = ({n.target for n in g.nodes if n.op == "call_module"} for g in (scope.graph, graph))
     names = [id(module) for _, module in model.named_modules(remove_duplicate=False)]
     for target in map(str, before - after):
