@@ -4,6 +4,8 @@ import copy
 import io
 import pickle
 import re
+import subprocess
+import sys
 import warnings
 from typing import Any
 
@@ -13,6 +15,8 @@ from pytorch_models import assert_equal, assert_same_function, called, forcibly,
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.nn.utils import parametrizations
+
+from subpixel.rewriter.pytorch.comparison import differences
 
 EXAMPLE, OTHER = noise(1, 4, 5, 4), noise(2, 4, 6, 7)
 FORMS = ["transposed", "aligned", "compact", "split", "products", "compact, channels last"]
@@ -256,3 +260,115 @@ def test_what_could_be_scripted_and_traced_can_be(choice: str) -> None:
         assert_same_function(recorded, model, (EXAMPLE,), (OTHER,))
     with pytest.raises(torch.jit.Error, match="must get an input of 4 dimensions"):
         scripted(EXAMPLE[0])
+
+
+class Counts(nn.Module):
+    """Sets a buffer anew and remembers a grid, at every call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.grid = nn.ConvTranspose2d(4, 4, 4, 2, 1), None
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls = self.calls + 1
+        self.grid = torch.ones_like(x)
+        return self.up(x) * self.calls
+
+
+def test_what_runs_change_does_not_reach_the_result() -> None:
+    """Neither the values nor tensors of inference mode, which could not be trained."""
+    model = seeded(Counts())
+    changed, report = forcibly(model, EXAMPLE)
+    assert report.changed
+    assert changed.grid is None
+    assert model.grid is None
+    assert changed.calls == model.calls
+    assert not changed.calls.is_inference()
+    for _ in range(2):
+        assert_same_function(changed, model, (EXAMPLE,))
+
+
+class Masked(nn.Module):
+    """Writes to its weight, as PixelCNN does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(4, 4, 4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.up.weight.data[:, :, 0] = 0
+        return F.interpolate(self.up(x), scale_factor=2, mode="bilinear")
+
+
+def test_a_forward_that_writes_to_its_weights_leaves_the_original_alone() -> None:
+    model = seeded(Masked())
+    before = copy.deepcopy(model.state_dict())
+    changed, _ = forcibly(model, EXAMPLE)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert_same_function(changed, model, (EXAMPLE,), (OTHER,))
+
+
+class Casts(nn.Module):
+    """Gives one result in half precision, beside one in the model's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(4, 4, 4, 2, 1)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.up(x).half(), self.up(x) * 2
+
+
+def test_an_output_of_coarser_precision_has_its_own_bound() -> None:
+    """And the other output the bound that it had."""
+    model, x = seeded(Casts(), torch.float32), EXAMPLE.float()
+    _, report = forcibly(model, x)
+    assert report.changed
+    expected = model(x)
+    wrong = expected[0], expected[1] * (1 + 1e-3)
+    half = expected[0] * (1 + 1e-3), expected[1]
+    for found, allowed in ((wrong, False), (half, True)):
+        pairs = list(differences(found, expected))
+        assert (max(error / max(bound, 1e-4) for error, bound in pairs) < 1) == allowed
+        assert max(error for error, _ in pairs) > 1e-4
+
+
+MEMORY = """
+import resource
+from unittest.mock import patch
+
+import torch
+from torch import nn
+
+from subpixel.rewriter import decide, rewrite
+
+
+def race(runs, *_args, **_options):
+    names = list(runs)
+    return {name: [2.0 if name == names[0] else 1.0] * 9 for name in names}
+
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+body = [nn.Conv2d(1024, 1024, 3, padding=1) for _ in range(4)]
+model, x = nn.Sequential(*body, nn.ConvTranspose2d(1024, 8, 4, 2, 1)).eval(), torch.zeros(1, 1024, 4, 4)
+small = nn.Sequential(nn.ConvTranspose2d(8, 8, 4, 2, 1)).eval()
+with patch.object(decide, "race", race):
+    rewrite(small, x[:, :8])  # loads what is loaded once
+    with torch.no_grad():
+        model(x)
+    before = peak()
+    report = rewrite(model, x)[1]
+assert report.changed
+assert report.error[0] is not None
+print((peak() - before) / sum(p.numel() * p.element_size() for p in model.parameters()))
+"""
+
+
+def test_memory_of_a_rewrite() -> None:
+    """The weights in float64 are twice those of the model, the rest is small: seven times were held once."""
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 3.5

@@ -26,6 +26,7 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 from subpixel.rewriter import rewrite
 from subpixel.rewriter.decide import EXACT
 from subpixel.rewriter.pytorch.comparison import difference
+from subpixel.rewriter.pytorch.precision import BOUNDS
 from subpixel.rewriter.pytorch.target import ModuleTarget
 from subpixel.rewriter.rules import nearest, transposed
 
@@ -427,7 +428,7 @@ def test_classes_that_rounding_turns_over_are_no_mismatch(monkeypatch: pytest.Mo
     with torch.no_grad():
         other.up.bias[0] += 0.1  # so that some change
     assert difference(other(x), model(x)) > EXACT
-    assert target._difference(other, (x,), {}, model(x)) == 0
+    assert target._difference(other, (x,), {}, model(x)) == (0, BOUNDS[torch.float32])
     monkeypatch.setitem(vars(transposed.RULE), "rewrite", scaled(transposed.RULE.rewrite))
     assert not forcibly(model, x)[1].changed
 
@@ -507,7 +508,7 @@ def test_without_time_the_model_runs_as_little_as_possible(change: Any, most: in
 
 
 def test_what_does_not_change_is_there_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a model is proven its copies share the weights; the original has its own."""
+    """While a model is proven its copies share the weights; the result has its own."""
     seen: list[int] = []
     differences = ModuleTarget.differences
 
@@ -519,5 +520,5 @@ def test_what_does_not_change_is_there_once(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(ModuleTarget, "differences", watched)
     model = seeded(Decoder(), torch.float32)
     changed, _ = forcibly(model, EXAMPLE.float())
-    assert seen[0] == seen[1] == changed.first.weight.data_ptr()
-    assert model.first.weight.data_ptr() not in seen
+    assert seen[0] == seen[1] == model.first.weight.data_ptr()
+    assert changed.first.weight.data_ptr() not in seen

@@ -215,12 +215,14 @@ def _doubts_in_the_model(
 
 
 def _equal(target: Target[Any], differences: Differences) -> bool:
-    exact, own, _ = differences
-    return (exact is None or exact <= EXACT) and own <= target.bound  # so written, NaN is not equal
+    exact, own, _, allowed = differences
+    return (exact is None or exact <= EXACT) and own <= max(
+        target.bound, allowed
+    )  # so written, NaN is not equal
 
 
 def _largest(differences: Differences) -> str:
-    exact, own, _ = differences
+    exact, own, *_ = differences
     in_float64 = "" if exact is None else f"{exact:.1e} in float64 and "
     return f"{in_float64}{own:.1e} in its own precision"
 

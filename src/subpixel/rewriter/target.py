@@ -19,11 +19,13 @@ class Differences(NamedTuple):
         in_float64: the largest difference, relative to the largest output; None where it cannot be had.
         in_own_precision: the same in the precision of the model.
         notes: what the reader of the report should know of the proof.
+        allowed: in the precision of an output that is coarser than the model, more than the target's bound.
     """
 
     in_float64: float | None
     in_own_precision: float
     notes: tuple[str, ...] = ()
+    allowed: float = 0.0
 
 
 class Target(Protocol[ModelT]):

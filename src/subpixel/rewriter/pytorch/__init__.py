@@ -3,6 +3,6 @@
 from subpixel.extras import needing
 
 with needing("torch"):
-    from subpixel.rewriter.pytorch.target import rewrite_pytorch
+    from subpixel.rewriter.pytorch.entry import rewrite_pytorch
 
 __all__ = ["rewrite_pytorch"]

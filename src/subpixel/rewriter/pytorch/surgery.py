@@ -6,7 +6,7 @@ from itertools import chain, count
 from typing import Any, NamedTuple
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from subpixel.rewriter.layers import Pointwise
 from subpixel.rewriter.pytorch.forwards import give_forward
@@ -64,6 +64,7 @@ def install(model: nn.Module, scope: Scope, replacements: dict[Site[Any], Replac
         origins.append(Origin(name, *weight_keys(scope, site)))
     _erase_unused(graph, [copies[node] for site in replacements for node in site.nodes])
     _empty_unused(model, owner, scope, graph)
+    _take_attributes(owner, scope)
     give_forward(owner, graph)
     load_original_weights(owner, *origins)
 
@@ -187,6 +188,20 @@ def _of_modules(model: nn.Module, scope: Scope, site: Site[Any]) -> bool:
 def _pointwise(site: Site[Any]) -> set[fx.Node]:
     pairs = zip(site.nodes, site.layers, strict=True)
     return {node for node, layers in pairs if all(isinstance(layer, Pointwise) for layer in layers)}
+
+
+def _take_attributes(owner: nn.Module, scope: Scope) -> None:
+    """Set the tensors that a recorded forward reads, and that a first call sets or converts."""
+    for node in scope.graph.nodes:
+        if node.op != "get_attr":
+            continue
+        parent, _, name = str(node.target).rpartition(".")
+        value: Any = getattr(scope.owner.get_submodule(parent), name)
+        old: Any = getattr(owner.get_submodule(parent), name, None)
+        if isinstance(value, Tensor) and not (
+            isinstance(old, Tensor) and (old.dtype, old.shape) == (value.dtype, value.shape)
+        ):
+            setattr(owner.get_submodule(parent), name, value.detach().clone())
 
 
 def _exchange(owner: nn.Module, path: str, module: nn.Module) -> None:

@@ -1,7 +1,6 @@
 """PyTorch models as what `decide` works on: sites, runs, proofs, and the rewritten model."""
 
 import copy
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import dropwhile, takewhile
@@ -9,94 +8,41 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
-from torch.export import ExportedProgram
-from torch.nn.utils import remove_weight_norm
-from torch.nn.utils.parametrize import is_parametrized
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from subpixel.functional import CHANNELS_LAST, memory_format
 from subpixel.measure.machine import processor
 from subpixel.measure.race import Run
-from subpixel.rewriter.cache import Cache
-from subpixel.rewriter.decide import Settings, decide
 from subpixel.rewriter.forms import KEPT, ORIGINAL, PRODUCTS, Choice, MemoryFormat, gathered
 from subpixel.rewriter.layers import Chain, Layer, Pointwise, Shape, signature
 from subpixel.rewriter.proof import largest_difference
-from subpixel.rewriter.pytorch.comparison import copied, difference, run_model
+from subpixel.rewriter.pytorch.comparison import clone_arguments, difference, differences, run_model
+from subpixel.rewriter.pytorch.copies import copy_model, first_copy, share_weights
 from subpixel.rewriter.pytorch.graph import Scope, Values, data_input
 from subpixel.rewriter.pytorch.guards import OtherBranchError
 from subpixel.rewriter.pytorch.installed import RewrittenSite
 from subpixel.rewriter.pytorch.loading import Recipe
 from subpixel.rewriter.pytorch.lower import lower
-from subpixel.rewriter.pytorch.modules import computes_weight, without_sizes
-from subpixel.rewriter.pytorch.operators import own_kind
-from subpixel.rewriter.pytorch.recording import as_module, autocast, export_like, record, record_program
+from subpixel.rewriter.pytorch.precision import (
+    EXACT,
+    DoubleOnly,
+    bound,
+    double_model,
+    doubled,
+    with_fixed_weights,
+)
+from subpixel.rewriter.pytorch.recording import record
 from subpixel.rewriter.pytorch.surgery import Replacement, exchanges_modules, fragment, install, replaced
-from subpixel.rewriter.report import Report
 from subpixel.rewriter.sites import Site
-from subpixel.rewriter.target import Choices, Differences, Target, chosen_chain
+from subpixel.rewriter.target import Choices, Differences, chosen_chain
 
 Search = Callable[[nn.Module, tuple[Any, ...], Mapping[str, Any]], list[Scope]]
-BOUNDS = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 NO_OTHER_SIZE = "the whole model takes no other size than the example's; each site was proven at more"
 FORMATS: dict[torch.memory_format, MemoryFormat] = {
     torch.contiguous_format: "contiguous",
     torch.channels_last: "channels last",
     torch.channels_last_3d: "channels last",
 }
-
-
-def rewrite_pytorch(model: Any, example_inputs: Any, settings: Settings, cache: Cache) -> tuple[Any, Report]:
-    """See `subpixel.rewrite`."""
-    if isinstance(model, ExportedProgram):
-        return _rewrite_program(model, example_inputs, settings, cache)
-    if not isinstance(model, nn.Module):
-        raise TypeError(
-            "model must be a torch.nn.Module, a torch.export.ExportedProgram, an ONNX model or the path of "
-            f"one; got {type(model).__name__}."
-        )
-    compiled = any("_orig_mod" in dict(part.named_children()) for part in model.modules())
-    if isinstance(model, torch.jit.ScriptModule) or compiled:
-        raise TypeError(
-            f"model must run Python; got a scripted or compiled {type(model).__name__}, "
-            "or one of which a part is compiled. "
-            "Rewrite the module that it was made of, then script or compile it again."
-        )
-    if model.training:
-        raise ValueError("the model must be in eval mode; got one in training. Call model.eval() first.")
-    if (lazy := without_sizes(model)) is not None:
-        raise ValueError(
-            f"each weight of the model must have its size; got {lazy}, a lazy module without one. "
-            "Run the model once, then rewrite it."
-        )
-    if any(switched_on for switched_on, _ in autocast()):
-        raise ValueError("a model must be rewritten in a precision of its own; got autocast. Switch it off.")
-    with torch.no_grad():
-        args, kwargs = copied(_arguments(example_inputs))
-        layer_alone = own_kind(model) is not None  # no forward to search; a row of one has
-        given = nn.Sequential(model) if layer_alone else model
-        own = _copy(given, args, kwargs)
-        target: Target[nn.Module] = ModuleTarget(own, args, kwargs, settings.seed)
-        found = decide(target, settings, cache)
-        rewritten, report = found
-        result: Any = own if rewritten is None else rewritten
-        _take_buffers(result, given)
-    return result[0] if layer_alone else result, report
-
-
-def _rewrite_program(
-    program: ExportedProgram, example_inputs: Any, settings: Settings, cache: Cache
-) -> tuple[ExportedProgram, Report]:
-    own = None if example_inputs is not None else program.example_inputs
-    with torch.no_grad():
-        args, kwargs = copied(own or _arguments(example_inputs))
-        target: Target[nn.Module] = ModuleTarget(
-            as_module(program), args, kwargs, settings.seed, record_program
-        )
-        found = decide(target, settings, cache)
-        rewritten, report = found
-        return (program if rewritten is None else export_like(program, rewritten, args, kwargs)), report
 
 
 class Located(NamedTuple):
@@ -108,7 +54,18 @@ class Located(NamedTuple):
 
 
 class ModuleTarget:
-    """A module; see `target.Target`."""
+    """A module; see `target.Target`.
+
+    The module is never run, since a run may change what it holds: copies are, which share its parameters.
+
+    Args:
+        model: the module.
+        args: of the call in the example.
+        kwargs: of the call in the example.
+        seed: of random inputs, and of what the module draws.
+        search: finds the forwards that hold up-samplers.
+        share: whether copies may share parameters, where that is known.
+    """
 
     def __init__(
         self,
@@ -117,22 +74,25 @@ class ModuleTarget:
         kwargs: Mapping[str, Any],
         seed: int,
         search: Search = record,
+        share: bool | None = None,
     ) -> None:
-        self.model, self.seed, self._search = model, seed, search
-        self.args, self.kwargs = args, kwargs
+        self.model, self.args, self.kwargs, self.seed, self._search = model, args, kwargs, seed, search
         self._located: dict[Site[Any], Located] = {}
-        for scope in search(model, *copied((args, kwargs))):
+        recorded = first_copy(model, args, kwargs, share=bool(share))
+        scopes = search(recorded, *clone_arguments((args, kwargs)))
+        self._share = share_weights(recorded, model) if share is None else share
+        for scope in scopes:
             for site in scope.sites():
                 self._located[site] = _located(scope, site)
             scope.values = Values()  # activations of the whole forward
-        tensors = [*model.parameters(), *model.buffers(), *tree_leaves((args, dict(kwargs)))]
-        self.bound = max(
-            (BOUNDS.get(value.dtype, 0) for value in tensors if isinstance(value, Tensor)), default=0
-        )
+        self.bound = bound((list(model.parameters()), list(model.buffers()), args, dict(kwargs)))
         self.notes: tuple[str, ...] = ()
         device = next((value.device for value in model.parameters()), torch.device("cpu"))
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
         self.runtime = f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {name}"
+
+    def _copy(self, model: nn.Module) -> nn.Module:
+        return copy_model(model, share=self._share)
 
     def sites(self) -> list[Site[Any]]:
         """See `Target`."""
@@ -174,7 +134,7 @@ class ModuleTarget:
         scope, given, _ = self._located[site]
         chain = chosen_chain(site, choice, torch.Tensor.double)
         original, changed = (
-            materialised(copy.deepcopy(module)).double()  # pointwise modules are the model's own
+            with_fixed_weights(copy.deepcopy(module)).double()  # pointwise modules are the model's own
             for module in (
                 fragment(scope, site.nodes),
                 replaced(scope, self._replacement(site, choice, chain, torch.float64)),
@@ -195,7 +155,7 @@ class ModuleTarget:
 
     def rewritten(self, choices: Choices) -> nn.Module:
         """See `Target`; the weights that do not change are shared with the target's model."""
-        model = _copied(self.model, {parameter: parameter for parameter in self.model.parameters()})
+        model = self._copy(self.model)
         for scope, changed in self._by_scope(choices).items():
             install(model, scope, {site: self._chosen(site, choices[site]) for site in changed})
         return model
@@ -218,7 +178,8 @@ class ModuleTarget:
             notes = (*notes, NO_OTHER_SIZE)
         in_double = (self._difference_in_double(choices, *each) for each in sorted(proven, key=_elements))
         exact = next((each for each in in_double if each is not None), None)
-        return Differences(exact, max(found), notes)
+        error, allowed = max(found, key=_in_bounds)
+        return Differences(exact, error, notes, allowed)
 
     def _fixed_sizes(self, choices: Choices) -> tuple[str, ...]:
         """Return notes on the numbers that the rewritten forwards have as constants."""
@@ -238,16 +199,23 @@ class ModuleTarget:
         return by_scope
 
     def _expected(self, args: Any, kwargs: Any) -> Any:
-        return run_model(self.model, args, kwargs, self.seed)
+        # A program's module keeps no state, and its copies lose the hook that refuses other sizes.
+        original = self.model if isinstance(self.model, fx.GraphModule) else self._copy(self.model)
+        return run_model(original, args, kwargs, self.seed)
 
-    def _difference(self, model: nn.Module, args: Any, kwargs: Any, expected: Any) -> float:
-        """Compare with the original; what rounding may turn over is left to the proof in float64."""
-        result = run_model(model, args, kwargs, self.seed)
-        return difference(result, expected, ignore_integers=self.bound != BOUNDS[torch.float64])
+    def _difference(self, model: nn.Module, args: Any, kwargs: Any, expected: Any) -> tuple[float, float]:
+        """Return the difference from the original that is worst for its bound, and the bound.
+
+        Integers that rounding may turn over are left to the proof in float64.
+        """
+        result = run_model(self._copy(model), args, kwargs, self.seed)
+        pairs = differences(result, expected, ignore_integers=self.bound != EXACT)
+        allowed = ((error, max(allowed, self.bound)) for error, allowed in pairs)
+        return max(allowed, key=_in_bounds, default=(0.0, self.bound))
 
     def whole(self, model: nn.Module | None) -> Run:
         """See `Target`."""
-        return _run_on(model or self.model, *self.args, **self.kwargs)
+        return _run_on(self._copy(model or self.model), *self.args, **self.kwargs)
 
     def _chosen(self, site: Site[Any], choice: Choice) -> Replacement:
         return self._replacement(site, choice, chosen_chain(site, choice), self._located[site].given.dtype)
@@ -278,91 +246,24 @@ class ModuleTarget:
 
     def _difference_in_double(self, choices: Choices, args: Any, kwargs: Any) -> float | None:
         """Compare in float64; None where the model computes parts of itself in another precision."""
-        if self.bound == BOUNDS[torch.float64]:
+        if self.bound == EXACT:
             return None  # it is its own precision
-        # Parameter by parameter: a copy that is then converted would hold the largest one three times.
-        model = _copied(self.model, {each: _doubled(each) for each in self.model.parameters()}).double()
-        args, kwargs = tree_map(_doubled, (args, kwargs))
-        with _DoubleOnly() as seen:  # type: ignore[no-untyped-call]
+        model = double_model(self._copy(self.model))
+        args, kwargs = tree_map(doubled, (args, kwargs))
+        original = self._copy(model)
+        with DoubleOnly() as seen:  # type: ignore[no-untyped-call]
             try:
-                expected = run_model(model, args, kwargs, self.seed)
+                expected = run_model(original, args, kwargs, self.seed)
             except RuntimeError:  # it mixes precisions
                 return None
         if not seen.double_only:
             return None
-        target = ModuleTarget(model, args, kwargs, self.seed, self._search)
+        target = ModuleTarget(model, args, kwargs, self.seed, self._search, self._share)
         if [site.path for site in target.sites()] != [site.path for site in self.sites()]:
             return None  # Python branches on the precision
         pairs = zip(self.sites(), target.sites(), strict=True)
         same = {theirs: choices[ours] for ours, theirs in pairs if ours in choices}
         return difference(run_model(target.rewritten(same), args, kwargs, self.seed), expected)
-
-
-class _DoubleOnly(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Whether all that is computed with fractions is so in float64."""
-
-    double_only = True
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = function(*args, **(kwargs or {}))
-        for value in tree_leaves(result):
-            if isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float64:
-                self.double_only = False
-        return result
-
-
-def _arguments(example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if isinstance(example_inputs, Tensor):
-        return (example_inputs,), {}
-    if isinstance(example_inputs, Mapping):
-        return (), dict(example_inputs)
-    if isinstance(example_inputs, tuple | list) and example_inputs:
-        return tuple(example_inputs), {}
-    raise TypeError(
-        "example_inputs must be a tensor, the tuple of the model's arguments, or a dict of them by name; "
-        f"got {type(example_inputs).__name__}."
-    )
-
-
-def _copy(model: nn.Module, args: Any, kwargs: Any) -> nn.Module:
-    """Return a copy to work on: running the model itself may change it."""
-    try:
-        return _copied(model)
-    except RuntimeError:  # an old hook has computed a weight, with a graph behind it; now without
-        model(*args, **kwargs)
-        return _copied(model)
-
-
-def _take_buffers(model: nn.Module, original: nn.Module) -> None:
-    """Undo what runs have changed, for example the statistics of a part in training."""
-    before = dict(original.named_buffers())
-    for name, buffer in model.named_buffers():
-        if name in before and before[name].shape == buffer.shape:
-            buffer.copy_(before[name])
-
-
-def materialised(module: nn.Module) -> nn.Module:
-    """Fix the weights that a module computes from others at every call, as they are now."""
-    for part in module.modules():
-        if is_parametrized(part):
-            names: Any = part.parametrizations
-            weights = {name: getattr(part, name).detach() for name in names}
-            part.__class__ = type(part).__bases__[0]  # not removed by PyTorch's way, which changes all copies
-            del part.parametrizations
-            for name, weight in weights.items():
-                part.register_parameter(name, nn.Parameter(weight))
-        if computes_weight(part):
-            remove_weight_norm(part)
-    return module
-
-
-def _copied(model: nn.Module, parameters: Mapping[nn.Parameter, nn.Parameter] | None = None) -> nn.Module:
-    """Return a copy of a model that has these parameters in the place of its own."""
-    given: dict[int, Any] = {id(own): other for own, other in (parameters or {}).items()}
-    with warnings.catch_warnings():
-        # PyTorch's own, about a copied program's tree of arguments.
-        warnings.simplefilter("ignore", FutureWarning)
-        return copy.deepcopy(model, given)
 
 
 def _located(scope: Scope, site: Site[Any]) -> Located:
@@ -398,12 +299,10 @@ def _run_on(module: nn.Module, *args: Any, **kwargs: Any) -> Run:
     return run
 
 
-def _doubled(value: Any) -> Any:
-    """Return a tensor of fractions in float64, a parameter as a parameter, and all else as it is."""
-    if not isinstance(value, Tensor) or not value.is_floating_point():
-        return value
-    double = value.double()
-    return nn.Parameter(double, value.requires_grad) if isinstance(value, nn.Parameter) else double
+def _in_bounds(pair: tuple[float, float]) -> float:
+    """Return a difference as a part of its bound; where none is allowed, one is the worst of all."""
+    error, allowed = pair
+    return error / max(allowed, 1e-300)
 
 
 def _elements(arguments: Any) -> int:

@@ -1,5 +1,6 @@
 """A model and a call in, the graphs of the forwards that up-sample out; replaceable as a whole."""
 
+import importlib
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -27,5 +28,8 @@ def record(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
         args: of the call.
         kwargs: of the call.
     """
+    # PyTorch imports this when it is first needed, and what is imported during a recording would keep the
+    # functions of `math` that stand in for the real ones.
+    importlib.import_module("torch._dynamo")
     with _ONE_AT_A_TIME:
         return find_scopes(model, args, kwargs)

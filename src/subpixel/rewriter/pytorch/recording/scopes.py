@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from subpixel.rewriter.pytorch.comparison import copied, difference, run_model
+from subpixel.rewriter.pytorch.comparison import clone_arguments, difference, run_model
 from subpixel.rewriter.pytorch.graph import Scope, Values
 from subpixel.rewriter.pytorch.guards import require
 from subpixel.rewriter.pytorch.modules import has_hooks, is_row, own_forward
@@ -104,7 +104,7 @@ def _calls(
     model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], wanted: set[str]
 ) -> tuple[dict[str, Arguments], dict[str, set[str]]]:
     """Return the arguments of the largest call of each module, and in which ways it is called."""
-    args, kwargs = copied((args, dict(kwargs)))
+    args, kwargs = clone_arguments((args, dict(kwargs)))
     calls: dict[str, Arguments] = {}
     ways: dict[str, set[str]] = {}
     names = {model.get_submodule(name): name for name in wanted}
@@ -124,7 +124,7 @@ def _recorded(
     model: nn.Module, name: str, call: Arguments, in_many_ways: bool, inlined: set[nn.Module]
 ) -> Recording:
     """Record the forward of a module; where Python hides it, give a scope that says why."""
-    owner, (args, kwargs) = model.get_submodule(name), copied(call)
+    owner, (args, kwargs) = model.get_submodule(name), clone_arguments(call)
     tracer = Tracer(args, kwargs, inlined)
     try:
         graph = run_model(partial(tracer.trace, owner), (), {}, seed=0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from subpixel.rewriter.pytorch.comparison import copied
+from subpixel.rewriter.pytorch.comparison import clone_arguments
 from subpixel.rewriter.pytorch.modules import asks_for_classes
 from subpixel.rewriter.pytorch.operators import UP_SAMPLERS, own_kind
 from subpixel.rewriter.pytorch.recording.moves import Moves
@@ -37,7 +37,7 @@ class Seen:
 
 def watch(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Seen:
     """Run a model, and see."""
-    args, kwargs = copied((args, dict(kwargs)))  # the model may write to them
+    args, kwargs = clone_arguments((args, dict(kwargs)))  # the model may write to them
     seen, stack = Seen(), list[nn.Module]()
 
     def entered(module: nn.Module, *_: Any) -> None:
