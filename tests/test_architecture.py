@@ -37,7 +37,8 @@ rewriter.decide: measure rewriter.cache rewriter.forms rewriter.layers rewriter.
   rewriter.target
 rewriter.proof:
 rewriter.pytorch.modules:
-rewriter.pytorch.comparison: measure
+rewriter.pytorch.precision: rewriter.pytorch.modules
+rewriter.pytorch.comparison: measure rewriter.pytorch.precision
 rewriter.pytorch.guards:
 rewriter.pytorch.operators: geometry kernels rewriter.layers rewriter.pytorch.modules
 rewriter.pytorch.insertion: rewriter.layers
@@ -49,7 +50,8 @@ rewriter.pytorch.recording: rewriter.layers rewriter.pytorch.comparison rewriter
 rewriter.pytorch: functional geometry kernels measure nn rewriter.cache rewriter.decide rewriter.forms
   rewriter.layers rewriter.proof rewriter.target
   rewriter.pytorch.comparison rewriter.pytorch.graph rewriter.pytorch.guards rewriter.pytorch.modules
-  rewriter.pytorch.operators rewriter.pytorch.recording rewriter.report rewriter.sites
+  rewriter.pytorch.operators rewriter.pytorch.precision rewriter.pytorch.recording rewriter.report
+  rewriter.sites
 rewriter.onnx: files geometry kernels measure rewriter.cache rewriter.decide rewriter.forms rewriter.layers
   rewriter.proof rewriter.reference rewriter.report rewriter.sites rewriter.target without_telemetry
 rewriter: rewriter.cache rewriter.decide rewriter.onnx rewriter.pytorch rewriter.report
