@@ -35,6 +35,7 @@ def _changes_nothing(scope: Scope, node: fx.Node) -> bool:
 def _drop(scope: Scope, node: fx.Node) -> None:
     source, x = data_input(node), scope.values[node]
     assert source is not None
+    # In another precision the cast would change something: the guard makes that an error.
     with scope.graph.inserting_before(node):
         dtype = scope.graph.call_function(getattr, (source, "dtype"))
         guard = scope.graph.call_function(require, (dtype, x.dtype, type(scope.owner).__name__))

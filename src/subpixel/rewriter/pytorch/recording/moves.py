@@ -44,6 +44,7 @@ class Moves:
         if name == "repeat_interleave":
             axis = kwargs.get("dim", args[2] if len(args) > 2 else None)
             return "repeat" if axis is not None and axis % x.ndim > 1 else None
+        # An index that drops pixels moves none.
         if name not in MOVES or (name == "__getitem__" and result.numel() != x.numel()):
             return None
         shape, most = self._origins.get(x, _Origin(x.shape, x.ndim))

@@ -31,6 +31,7 @@ def record_program(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str,
     class Witness(fx.Interpreter):
         def run_node(self, n: fx.Node) -> Any:
             values[n] = super().run_node(n)
+            # Operators of aten do not come by a mode of functions, so they are looked at here.
             arguments, named = self.fetch_args_kwargs_from_env(n)
             name = getattr(n.target, "__name__", "").partition(".")[0]
             if n.op == "call_function" and (kind := moves.kind(name, arguments, named, values[n])):

@@ -111,6 +111,7 @@ def _calls(
 
     def entered(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         ways.setdefault(names[module], set()).add(str(tree_map(_kind, (args, kwargs))))
+        # Times at the largest size decide, for most of the time goes there.
         before = calls.get(names[module])
         if before is None or _size(before) < _size((args, kwargs)):
             calls[names[module]] = tree_map(lambda leaf: leaf, (args, kwargs))  # lists may change in the call
@@ -128,8 +129,10 @@ def _recorded(
     tracer = Tracer(args, kwargs, inlined)
     try:
         graph = run_model(partial(tracer.trace, owner), (), {}, seed=0)
+        # The guards of one way would refuse the others.
         if in_many_ways and any(node.target is require for node in graph.nodes):
             raise TypeError("Python branches in it, and it is called in several ways")
+        # Python may have asked for a class, or for random numbers of its own, which no guard sees.
         *_, output = graph.nodes
         expected = run_model(owner.forward, *call, seed=0)
         if difference(*map(_tensors, (tracer.values[output], expected))) > SAME:

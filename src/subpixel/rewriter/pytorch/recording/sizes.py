@@ -68,6 +68,7 @@ def read_factors(scope: Scope) -> None:
     for node in scope.graph.nodes:
         source = data_input(node)
         if source is not None and isinstance(scope.values.get(source), Tensor):
+            # Before anything asks for the layers of the node, which depend on how it is written.
             factors = sizes.factors(_wanted_size(node), sizes.of(source)[2:])
             if factors is not None:
                 _set_factors(node, factors)

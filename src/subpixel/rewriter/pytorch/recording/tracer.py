@@ -61,6 +61,7 @@ class Tracer(fx.Tracer):
         """
         self._given = _arguments(root, *self._call)
         self.root, self.graph = root, fx.Graph()
+        # `fx.Tracer` looks into these for the names of modules, and of tensors that are no parameters.
         self.submodule_paths = {module: name for name, module in root.named_modules()}
         self.tensor_attrs = {value: name for name, value in _plain_tensors(root)}
         before, seed = _attributes(root), torch.initial_seed()
@@ -144,6 +145,7 @@ class Tracer(fx.Tracer):
             self.forwards.add(m)
             return super().call_module(m, forward, args, kwargs)
         given = [each for each in (*args, *kwargs.values()) if type(each) is list and has_witness(each)]
+        # The graph makes a list of the same items, calls the module with it, and reads the items again.
         lists = {id(each): self._list_node(each) for each in given}
         args, kwargs = (
             tuple(lists.get(id(each), each) for each in args),
@@ -159,6 +161,7 @@ class Tracer(fx.Tracer):
 
     def attribute(self, value: Any) -> Any:
         """Return the proxy of a parameter or buffer that a forward reads; all else as it is."""
+        # `fx.Tracer.getattr` goes by the value alone, so that it needs no name.
         return value if self._computing else self.getattr("", value, self._proxies)
 
     def create_arg(self, a: Any) -> Any:
@@ -180,7 +183,7 @@ class Tracer(fx.Tracer):
         """Return the value in the example, from now on required."""
         value = self.values[proxy.node]
         if isinstance(value, Tensor):
-            value = value.item()
+            value = value.item()  # that of one element, for Python can branch on no other
         self.create_node("call_function", require, (proxy.node, value, type(self.root).__name__), {})
         if type(value) in (int, float) and depends_on_size(proxy.node, self.values):
             self.fixed_sizes.append(FixedSize(value, line_of_frame(sys._getframe())))  # noqa: SLF001 (`inspect` reads the source of every frame)
@@ -238,6 +241,7 @@ class Tracer(fx.Tracer):
             if not _same(each.items, each.before):
                 arguments: Any = self.create_arg((each.witness, slice(None), each.items))
                 self.create_node("call_function", operator.setitem, arguments, {})
+        # In another precision the forward would set another tensor, and keep it: that is guarded against.
         for held, old in ((vars(self.root), before), (vars(self.root)["_buffers"], before["_buffers"])):
             for name, value in list(held.items()):
                 if type(value) is Witness and name in old and value.value is old[name]:

@@ -45,7 +45,7 @@ def watch(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) ->
             isinstance(module, PAIRED) or (isinstance(module, ALONE) and asks_for_classes(stack[-1]))
         ):
             seen.callers[stack[-1]] = True
-        seen.users.setdefault(module, set()).update(stack[-1:])
+        seen.users.setdefault(module, set()).update(stack[-1:])  # nobody calls the model itself
         stack.append(module)
 
     def left(*_: Any) -> None:
