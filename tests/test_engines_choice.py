@@ -2,6 +2,7 @@
 
 import json
 import logging
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from networks import random_network
 
 from subpixel import engines
 from subpixel.engines import cache, choice, create
+from subpixel.engines.engine import build
 from subpixel.network import LRNetwork, bicubic
 
 NETWORK = random_network()
@@ -280,3 +282,24 @@ def test_the_race_runs_real_engines(monkeypatch: pytest.MonkeyPatch, folder: Pat
     (entry,) = json.loads((folder / "engines.json").read_text()).values()
     assert entry == f"{made.name} {made.precision}"
     assert made.name in engines.available()
+
+
+def test_onnxruntime_leaves_the_processors_to_the_engine_whose_turn_it_is() -> None:
+    """Its threads waited for the next run by spinning, and whatever ran next took twice its time."""
+    session = build("onnxruntime", NETWORK, "f32")._session  # type: ignore[attr-defined]
+    entry = session.get_session_options().get_session_config_entry("session.intra_op.allow_spinning")
+    assert entry == "0"
+
+
+def test_making_engines_imports_little() -> None:
+    """`onnx_ir` imports SymPy, which takes longer than the whole choice."""
+    code = """
+import sys
+from subpixel.engines import create
+from subpixel.network import bicubic
+for name in ("openvino", "onnxruntime"):
+    create(bicubic(2), name)
+print([name for name in ("onnx_ir", "sympy", "torch") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -3,9 +3,8 @@
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx_ir.tape import Tape
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from subpixel.engines.engine import Name, Precision
 from subpixel.network import LRConvolution, LRNetwork
@@ -26,55 +25,65 @@ class ONNXRuntime:
 
     def __init__(self, network: LRNetwork, precision: Precision) -> None:
         self.precision = precision
-        model = ir.to_proto(_model(network)).SerializeToString()
-        self._session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        # Threads that wait for the next run by spinning keep the processors from whatever runs meanwhile; an
+        # engine that takes turns with this one in a race took up to twice its time.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(
+            _model(network).SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
 
     def __call__(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Enlarge a batch; see `Engine`."""
         return self._session.run(None, {"planes": planes})[0]  # type: ignore[no-any-return]
 
 
-class _Graph(Tape):
-    """A tape whose nodes take arrays as inputs."""
+class _Graph:
+    """The nodes of a graph and its constants, in the order in which they were added."""
 
-    def __call__(self, op_type: str, *inputs: ir.Value | NDArray[Any], **attributes: Any) -> ir.Value:
-        """Record a node and return its output."""
-        values = [self._constant(value) if isinstance(value, np.ndarray) else value for value in inputs]
-        return self.op(op_type, values, attributes)
+    def __init__(self) -> None:
+        self.nodes: list[NodeProto] = []
+        self.constants: list[TensorProto] = []
 
-    def _constant(self, array: NDArray[Any]) -> ir.Value:
-        return self.initializer(ir.tensor(array), f"constant_{len(self.initializers)}")
+    def __call__(self, op_type: str, *inputs: str | NDArray[Any], **attributes: Any) -> str:
+        """Add a node, whose inputs are names or arrays, and return the name of its output."""
+        names = [self._constant(value) if isinstance(value, np.ndarray) else value for value in inputs]
+        output = f"{op_type}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op_type, names, [output], **attributes))
+        return output
 
-    def model(self, planes: ir.Value, enlarged: ir.Value) -> ir.Model:
-        """Return the model of the recorded nodes, with its input and its output."""
-        graph = ir.Graph(
-            [planes], [enlarged], nodes=self.nodes, initializers=self.initializers, opset_imports={"": _OPSET}
-        )
-        return ir.Model(graph, ir_version=_IR_VERSION)
+    def _constant(self, array: NDArray[Any]) -> str:
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
 
 
-def _model(network: LRNetwork) -> ir.Model:
-    graph = _Graph()
-    planes = ir.val("planes", ir.DataType.FLOAT, ["n", network.channels, "h", "w"])
+def _model(network: LRNetwork) -> ModelProto:
+    graph, planes = _Graph(), "planes"
     maps = _crop(graph, planes, network.margin)
     for convolution in network.convolutions:
         maps = _activate(graph, _convolve(graph, maps, convolution), convolution)
     if (skip := network.skip_convolution) is not None:
         maps = graph("Add", maps, _convolve(graph, _crop(graph, planes, network.radius - skip.radius), skip))
     enlarged = graph("DepthToSpace", maps, blocksize=network.upscale_factor, mode="CRD")
-    enlarged.dtype = ir.DataType.FLOAT
-    return graph.model(planes, enlarged)
+    taken = helper.make_tensor_value_info(planes, TensorProto.FLOAT, ["n", network.channels, "h", "w"])
+    given = helper.make_tensor_value_info(enlarged, TensorProto.FLOAT, None)
+    return helper.make_model(
+        helper.make_graph(graph.nodes, "network", [taken], [given], graph.constants),
+        ir_version=_IR_VERSION,
+        opset_imports=[helper.make_opsetid("", _OPSET)],
+    )
 
 
-def _crop(graph: _Graph, planes: ir.Value, margin: int) -> ir.Value:
+def _crop(graph: _Graph, planes: str, margin: int) -> str:
     return graph("Slice", planes, *np.array([[margin] * 2, [-margin] * 2, [2, 3]])) if margin else planes
 
 
-def _convolve(graph: _Graph, maps: ir.Value, convolution: LRConvolution) -> ir.Value:
+def _convolve(graph: _Graph, maps: str, convolution: LRConvolution) -> str:
     return graph("Conv", maps, convolution.weight, convolution.bias)
 
 
-def _activate(graph: _Graph, maps: ir.Value, convolution: LRConvolution) -> ir.Value:
+def _activate(graph: _Graph, maps: str, convolution: LRConvolution) -> str:
     if convolution.slope is not None:
         return graph("PRelu", maps, convolution.slope.reshape(-1, 1, 1))
     if convolution.activation is None:
