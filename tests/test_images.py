@@ -533,6 +533,30 @@ def test_a_gif_without_its_last_byte_is_whole(save: Save) -> None:
         assert image.n_frames == 3
 
 
+def end_early(data: bytearray) -> None:
+    """End in the middle, with the mark of an end that has been reached."""
+    data[len(data) // 2 :] = b"\xff\xd9"
+
+
+def erase_a_block(data: bytearray) -> None:
+    """Erase bytes in the middle, as a bad block of a disk does."""
+    data[len(data) // 2 : len(data) // 2 + 512] = bytes(512)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("damage", [end_early, erase_a_block])
+def test_a_jpeg_of_which_pixels_are_made_up_is_said_to_be_damaged(
+    save: Save, damage: Callable[[bytearray], None], progressive: bool
+) -> None:
+    """As libjpeg does where codes are wrong or missing, in silence: often in grey."""
+    source = save(photo(height=200, width=300), "a.jpg", progressive=progressive)
+    assert enlarge(source, ".png")[1] == ()
+    data = bytearray(source.read_bytes())
+    damage(data)
+    source.write_bytes(data)
+    assert enlarge(source, ".png")[1] == ("the original is damaged: parts of the picture may be wrong",)
+
+
 REFUSALS = (
     r"(not an image that can be read: )?the (PNG|JPEG|WebP|TIFF|AVIF|GIF) file is broken or incomplete"
     r"(: it ends too early|: all pages must be alike, and page \d+ differs from page \d+)?\."

@@ -146,7 +146,7 @@ class Upscaler:
             progress: called with the fraction done, in 0..1.
 
         Returns:
-            The file that was written, with notes on what its format could not hold.
+            The file that was written, with notes on what its format could not hold, or was damaged before.
 
         Raises:
             ValueError: an argument is out of range, `scale` is given with `size`, the source is no image that

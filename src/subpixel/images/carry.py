@@ -74,7 +74,12 @@ def lost_header(path: Path, target: Format, picture: Picture) -> Iterator[str]:
 
 
 def lost_pixels(target: Format, picture: Picture) -> Iterator[str]:
-    """Give a sentence for each property of the pixels that the format does not have; 1 bit is always said."""
+    """Give a sentence for each property of the pixels that the format does not have; 1 bit is always said.
+
+    Pixels that the original itself has lost are said as well.
+    """
+    if picture.format == formats.JPEG and libvips.is_damaged_jpeg(picture.path):
+        yield "the original is damaged: parts of the picture may be wrong"
     if picture.bilevel and target.bilevel:
         yield "black and white, as the original: 1 bit a pixel"
     elif picture.bilevel:

@@ -32,6 +32,19 @@ def load(path: Path, file_format: Format, **options: Any) -> Any:
     return getattr(pyvips.Image, _name(file_format) + "load")(os.fsencode(path), fail_on="error", **options)
 
 
+def is_damaged_jpeg(path: Path) -> bool:
+    """Return whether libjpeg finds codes of pixels wrong or missing, and so makes pixels up.
+
+    All codes are read, but only an eighth of the rows and columns is made of them: this takes a hundredth of
+    the time of enlarging, or less.
+    """
+    try:
+        pyvips.Image.jpegload(os.fsencode(path), shrink=8, access="sequential", fail_on="warning").avg()
+    except pyvips.Error:
+        return True
+    return False
+
+
 def save(image: Any, path: Path, file_format: Format, options: dict[str, Any]) -> None:
     """Encode an image to a file."""
     getattr(image, _name(file_format) + "save")(os.fsencode(path), **options)

@@ -33,7 +33,7 @@ class Written:
         path: the file.
         width: in pixels.
         height: of one page.
-        notes: what of the original its format could not hold, a sentence each.
+        notes: what of the original its format could not hold, or was damaged before, a sentence each.
     """
 
     path: Path
