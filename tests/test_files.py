@@ -3,9 +3,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
+from subpixel import files
 from subpixel.files import replacing
 
 
@@ -34,6 +37,47 @@ def test_on_failure_all_is_as_before(tmp_path: Path, error: type[BaseException])
         fail_in_the_middle(path, error)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+class Termination(BaseException):
+    """As the handler of a signal raises it, wherever the program is."""
+
+
+def terminated_after(lines: int, path: Path) -> bool:
+    """Write a file, and raise after so many lines of `subpixel.files`; return whether that came to pass."""
+    left = lines
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename != files.__file__:
+            return None
+        left -= event == "line"
+        if left < 0:
+            raise Termination
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text("new")
+    except Termination:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_a_termination_at_any_line_leaves_nothing_half_done(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    lines = 0
+    while terminated_after(lines, path):
+        assert [file.name for file in tmp_path.iterdir()] in ([], ["a.png"]), f"after {lines} lines"
+        assert not path.exists() or path.read_text() == "new"
+        path.unlink(missing_ok=True)
+        lines += 1
+    assert lines > 20
+    assert path.read_text() == "new"
 
 
 def test_an_error_names_the_output_not_the_temporary_file(tmp_path: Path) -> None:

@@ -36,12 +36,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     _remove_abandoned(path)
     with naming_a_full_disk(path.parent), _locked_file(path) as temporary:
-        try:
-            yield temporary
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        yield temporary
+        temporary.replace(path)
 
 
 @contextmanager
@@ -62,30 +58,38 @@ def disk_full(folder: Path) -> OSError:
 
 @contextmanager
 def _locked_file(path: Path) -> Iterator[Path]:
-    """Create a temporary file for an output, and lock it for as long as the output is in work."""
-    temporary, descriptor = _create(path)
-    if sys.platform == "win32":
-        os.close(descriptor)  # Windows renames no open file
+    """Create a temporary file for an output, lock it while the output is in work, and remove it on failure.
+
+    The handler of a signal may raise at any line from the creation on: each is under `try`.
+    """
+    temporary = path.with_name(f"{_prefix(path)}{uuid4().hex[:8]}.partial{path.suffix}")
+    descriptor = None
     try:
+        descriptor = _create(temporary, path)
         yield temporary
+    except BaseException:
+        with suppress(OSError):  # there may be no file, nor a folder
+            temporary.unlink()
+        raise
     finally:
-        if sys.platform != "win32":
+        if descriptor is not None:
             os.close(descriptor)
 
 
-def _create(path: Path) -> tuple[Path, int]:
+def _create(temporary: Path, path: Path) -> int | None:
+    """Create and lock the temporary file of an output; return its descriptor, None where there are no locks."""
     while True:
-        temporary = path.with_name(f"{_prefix(path)}{uuid4().hex[:8]}.partial{path.suffix}")
         try:
             descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(path)) from None
         if sys.platform == "win32":
-            return temporary, descriptor
+            os.close(descriptor)  # Windows renames no open file
+            return None
         with suppress(OSError):  # some network file systems have no locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if temporary.exists():
-            return temporary, descriptor
+            return descriptor
         os.close(descriptor)  # removed as abandoned by another process, before it was locked
 
 
