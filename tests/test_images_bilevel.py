@@ -1,6 +1,7 @@
 """Pages of 1 bit a pixel, as scans and faxes are: clean, small, and said to be what they are."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -62,6 +63,52 @@ def test_a_page_of_1_bit_stays_one_and_clean(tmp_path: Path, suffix: str, scale:
     assert lone(large) == 0
     size = (tmp_path / f"a{suffix}").stat().st_size
     assert (tmp_path / f"out{suffix}").stat().st_size < 1.5 * scale * size
+
+
+def with_palette(path: Path, colours: bytes, **options: Any) -> Path:
+    """Save the page with a palette of 1 bit a pixel."""
+    image = PIL.Image.fromarray(page().astype(np.uint8), "P")
+    image.putpalette(colours)
+    image.save(path, bits=1, **options)
+    return path
+
+
+def enlarged_palette(path: Path) -> tuple[tuple[str, ...], int, NDArray[np.uint8]]:
+    """What is said of the enlarged page, its bytes, and its pixels in R, G, B."""
+    out = path.with_name(f"out{path.suffix}")
+    notes = UPSCALER.file(path, out).notes
+    with PIL.Image.open(out) as image:
+        return notes, out.stat().st_size, np.asarray(image.convert("RGB"))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".gif"])
+@pytest.mark.parametrize("colours", [b"\0\0\0\xff\xff\xff", b"\xff\xff\xff\0\0\0"])
+def test_a_palette_of_black_and_white_is_as_good_as_1_bit(
+    tmp_path: Path, suffix: str, colours: bytes
+) -> None:
+    source = with_palette(tmp_path / f"a{suffix}", colours)
+    PIL.Image.fromarray(page() if colours[0] == 0 else ~page()).save(tmp_path / "grey.png")
+    UPSCALER.file(tmp_path / "grey.png", tmp_path / "truth.png")
+    notes, size, pixels = enlarged_palette(source)
+    assert notes == (KEPT,)
+    assert size < 3 * source.stat().st_size
+    with PIL.Image.open(tmp_path / "truth.png") as truth:
+        np.testing.assert_array_equal(pixels, np.asarray(truth.convert("RGB")))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".gif"])
+def test_other_palettes_of_two_colours_are_colours(tmp_path: Path, suffix: str) -> None:
+    notes, _, pixels = enlarged_palette(with_palette(tmp_path / f"a{suffix}", b"\0\0\x78\xff\xff\xc8"))
+    assert notes == ()
+    assert np.median(pixels, (0, 1)).tolist() == [255, 255, 200]
+
+
+def test_a_transparent_palette_of_black_and_white_keeps_its_transparency(tmp_path: Path) -> None:
+    source = with_palette(tmp_path / "a.png", b"\0\0\0\xff\xff\xff", transparency=1)
+    UPSCALER.file(source, tmp_path / "out.png")
+    with PIL.Image.open(tmp_path / "out.png") as image:
+        assert image.mode == "RGBA"
+        assert np.median(np.asarray(image)[..., 3]) == 0
 
 
 def test_the_compression_of_faxes_is_kept(tmp_path: Path) -> None:

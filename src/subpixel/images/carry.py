@@ -90,7 +90,7 @@ def lost_pixels(target: Format, picture: Picture) -> Iterator[str]:
         yield f"{target.name} has {target.bits} bits a sample: reduced from 16"
     if picture.layout.colour == "cmyk" and not target.cmyk:
         yield f"{target.name} has no CMYK: converted to sRGB"
-    if target == formats.GIF != picture.format:
+    if target == formats.GIF != picture.format and not picture.bilevel:
         yield "GIF has 256 colours and no partial transparency: reduced"
 
 

@@ -59,6 +59,12 @@ def raw_extras(path: Path, file_format: Format) -> bytes:
     return pieces
 
 
+def png_palette(path: Path) -> bytes:
+    """Return the palette of a PNG file, three bytes a colour; nothing if it has none."""
+    with path.open("rb") as file:
+        return next((file.read(length) for length, kind in _png_chunks(file) if kind == b"PLTE"), b"")
+
+
 def is_whole(path: Path, file_format: Format) -> bool:
     """Return whether no page or frame is cut off, where libvips would give the others in silence."""
     if file_format == formats.TIFF:
@@ -151,15 +157,20 @@ def _skip_gif_palette(file: IO[bytes], flags: bytes) -> None:
 
 
 def _png_extras(file: IO[bytes]) -> Iterator[bytes]:
-    file.seek(8)
-    while len(head := file.read(8)) == 8:
-        length, kind = struct.unpack(">I4s", head)
+    for length, kind in _png_chunks(file):
         if kind in PNG_CHUNKS and length <= MAX_EXTRAS:
-            chunk = head + file.read(length + 4)
+            chunk = struct.pack(">I", length) + kind + file.read(length + 4)
             if not chunk[8:].startswith(XMP_KEYWORD):
                 yield chunk
-        else:
-            file.seek(length + 4, os.SEEK_CUR)
+
+
+def _png_chunks(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Give the length and the kind of each chunk, with the file at its contents."""
+    at = 8
+    while file.seek(at) == at and len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        yield length, kind
+        at += 12 + length
 
 
 def _png_chunk(kind: bytes, data: bytes) -> bytes:

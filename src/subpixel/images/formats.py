@@ -58,7 +58,7 @@ AVIF = Format(
     max_side=16384,
     quality=80,
 )
-GIF = Format("GIF", (".gif",), re.compile(rb"GIF8[79]a"), max_side=65535, pages=True)
+GIF = Format("GIF", (".gif",), re.compile(rb"GIF8[79]a"), max_side=65535, pages=True, bilevel=True)
 
 FORMATS = (PNG, JPEG, WEBP, TIFF, AVIF, GIF)
 SUFFIXES = tuple(suffix for file_format in FORMATS for suffix in file_format.suffixes)

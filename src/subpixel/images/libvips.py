@@ -64,6 +64,11 @@ def with_fields(image: Any, original: Any, names: list[str]) -> Any:
     return image
 
 
+def grey(image: Any) -> Any:
+    """Return an image of three equal bands as one of a single band, with all of its header."""
+    return image.extract_band(0).copy(interpretation="b-w")
+
+
 def set_blob(image: Any, name: str, data: bytes) -> None:
     """Set a field of an image's header."""
     image.set_type(pyvips.GValue.blob_type, name, data)

@@ -25,6 +25,8 @@ _COLOURS: dict[str, Colour] = {
     "cmyk": "cmyk",
 }
 
+_BLACK_AND_WHITE_IN_GIF = {-(2**24), -1}  # as libvips gives a palette: ABGR in a signed integer each
+
 _SAMPLES = {
     "uchar": "8 bits",
     "ushort": "16 bits",
@@ -56,7 +58,8 @@ class Picture:
         pages: pages of a TIFF, frames of an animation.
         layout: what the bands are.
         dtype: uint8 or uint16.
-        bilevel: whether the file has black and white at 1 bit a pixel, which pages give as 0 and 255.
+        bilevel: whether the file has black and white alone, at 1 bit a pixel or by a palette of the two;
+            pages give them as 0 and 255.
         image: libvips's own, for this package alone.
     """
 
@@ -105,8 +108,10 @@ def read(path: Path) -> Picture:
             if pages > 1:
                 raise ValueError(f"a file of several pages must be upright; got {pages} pages to rotate.")
             image = libvips.load(path, file_format).autorot()  # which takes pixels in another order
+    bilevel = _is_bilevel(image, path, file_format)
+    if bilevel and image.bands == 3:
+        image = libvips.grey(image)
     layout, dtype = _layout(image), libvips.DTYPES[image.format]
-    bilevel = layout == Layout("grey") and libvips.field(image, "bits-per-sample", 8) == 1
     return Picture(
         path, file_format, image.width, image.height // pages, pages, layout, dtype, bilevel, image
     )
@@ -142,6 +147,16 @@ def _identified(path: Path) -> Format:
         _check_samples(path)
     _refuse_animation(path, file_format)
     return file_format
+
+
+def _is_bilevel(image: Any, path: Path, file_format: Format) -> bool:
+    """Return whether an image has 1 bit a pixel, or a palette of black and white without transparency."""
+    if image.bands == 3 and file_format == formats.PNG:
+        palette = containers.png_palette(path)
+        return {palette[at : at + 3] for at in range(0, len(palette), 3)} == {b"\0\0\0", b"\xff\xff\xff"}
+    if image.bands == 3 and file_format == formats.GIF:  # the field is there if no frame has one of its own
+        return set(libvips.field(image, "gif-palette", ())) == _BLACK_AND_WHITE_IN_GIF
+    return image.bands == 1 and bool(libvips.field(image, "bits-per-sample", 8) == 1)
 
 
 def _layout(image: Any) -> Layout:

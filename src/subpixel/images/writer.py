@@ -160,6 +160,8 @@ def _bilevel_encoding(picture: Picture, target: Format) -> dict[str, Any]:
         return {}
     if target == formats.PNG:
         return {"bitdepth": 1, "filter": "none", "compression": 9}
+    if target == formats.GIF:
+        return {"bitdepth": 1, "dither": 0}
     fax = picture.format == formats.TIFF and tags.number_in_tiff(picture.path, tags.COMPRESSION) in tags.FAX
     # Fax compression suits text and lines; it would make dithered pictures larger than they are without any.
     compression = {"compression": "ccittfax4", "miniswhite": True} if fax else {"compression": "deflate"}
