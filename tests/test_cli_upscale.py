@@ -165,6 +165,23 @@ def test_a_folder_without_images_is_a_failure(run: Run) -> None:
     )
 
 
+def test_files_of_other_kinds_in_a_folder_are_counted(run: Run) -> None:
+    """In one line, and without a failure; each folder once, and what is hidden not at all."""
+    photo("d/a.png", "e.png")
+    for name in ("d/b.HEIC", "d/c.heic", "d/.hidden.heic", "d/notes.txt", "d/in/d.bmp", "f.bmp"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    line = "subpixel: left out, since they are not supported: "
+    assert run("d", "d/", "e.png", "--overwrite")[::2] == (0, [f"{line}2 HEIC"])
+    assert run("d", "--recursive", "--overwrite")[::2] == (0, [f"{line}1 BMP, 2 HEIC"])
+    assert run("e.png", "--overwrite")[::2] == (0, [])
+    Path("d/a.png").unlink()
+    assert run("d")[2] == [
+        "subpixel: d: holds no images that can be read: 2 HEIC are not supported; "
+        "--recursive searches the folders in it"
+    ]
+
+
 def test_an_output_that_cannot_be_written_is_a_failure(run: Run) -> None:
     photo("a.png")
     Path("file").touch()

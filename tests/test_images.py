@@ -636,7 +636,7 @@ FIRST_BYTES = {
     "GIMP": b"gimp xcf v011",
     "QOI": b"qoif\0\0\0\1",
     "RAW": b"II*\0\x10\0\0\0CR\x02\0",
-    "a video": b"\0\0\0\x18ftypisom\0\0\2\0",
+    "video": b"\0\0\0\x18ftypisom\0\0\2\0",
 }
 
 

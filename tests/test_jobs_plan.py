@@ -129,9 +129,9 @@ def test_a_folder_without_images_is_a_problem(make: Make) -> None:
 
 def test_images_of_other_kinds_in_a_folder_are_named(make: Make) -> None:
     make("d/a.HEIC", "d/b.heic", "d/c.nef", "d/e/d.bmp", "d/text.txt")
-    problem = "holds no images that can be read: HEIC, RAW is not supported"
+    problem = "holds no images that can be read: 2 HEIC, 1 RAW are not supported"
     assert planned("d") == {"d": f"{problem}; --recursive searches the folders in it"}
-    assert planned("d", recursive=True) == {"d": problem.replace("HEIC", "BMP, HEIC")}
+    assert planned("d", recursive=True) == {"d": problem.replace("2 HEIC", "1 BMP, 2 HEIC")}
 
 
 def test_a_folder_that_cannot_be_read_is_a_problem(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ def _locked_file(path: Path) -> Iterator[Path]:
 
 
 def _create(temporary: Path, path: Path) -> int | None:
-    """Create and lock the temporary file of an output; return its descriptor, None where there are no locks."""
+    """Create and lock the temporary file of an output; return its descriptor, or None if it is closed."""
     while True:
         try:
             descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)

@@ -104,7 +104,7 @@ def upscale(
 
     Example: subpixel upscale photos --recursive --out large --size 3840x --format webp
     """
-    from subpixel.jobs.plan import Naming, plan
+    from subpixel.jobs.plan import Naming, left_out, plan
     from subpixel.jobs.run import run
     from subpixel.upscale import Upscaler
 
@@ -134,6 +134,10 @@ def upscale(
             _print_outcome(outcomes[-1], as_json)
     if as_json:
         print(json.dumps([_as_dict(outcome) for outcome in outcomes], indent=1))
+    # A folder that is a job itself has an error that counts them.
+    searched = {*inputs} - {job.source for job in jobs}
+    if kinds := left_out([*searched], recursive=recursive):
+        complain(f"left out, since they are not supported: {kinds}")
     _sum_up(outcomes)
 
 

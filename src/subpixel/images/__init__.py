@@ -3,7 +3,7 @@
 Files are streamed: neither input nor output is ever whole in memory.
 """
 
-from subpixel.images.folders import image_files, unsupported_kinds
+from subpixel.images.folders import image_files, unsupported_files
 from subpixel.images.formats import Format, by_suffix, is_image_name
 from subpixel.images.reader import Picture, read, read_array
 from subpixel.images.writer import Written, dtype_for, write
@@ -18,6 +18,6 @@ __all__ = [
     "is_image_name",
     "read",
     "read_array",
-    "unsupported_kinds",
+    "unsupported_files",
     "write",
 ]

@@ -1,6 +1,7 @@
 """The images of a folder."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -30,10 +31,10 @@ def image_files(
     return [path for path in _files(folder, recursive, unreadable) if path.suffix.lower() in SUFFIXES]
 
 
-def unsupported_kinds(folder: Path, *, recursive: bool = False) -> list[str]:
-    """Return which kinds of images that are not read here a folder holds, by their files' suffixes."""
-    names = {unsupported_name(path.suffix) for path in _files(folder, recursive, lambda _: None)}
-    return sorted(name for name in names if name is not None)
+def unsupported_files(folder: Path, *, recursive: bool = False) -> Counter[str]:
+    """Return how many files of each kind that is not read here a folder holds, by the files' suffixes."""
+    names = (unsupported_name(path.suffix) for path in _files(folder, recursive, lambda _: None))
+    return Counter(name for name in names if name is not None)
 
 
 def _files(folder: Path, recursive: bool, unreadable: Callable[[OSError], object]) -> Iterator[Path]:

@@ -109,7 +109,7 @@ UNSUPPORTED = (
     _unsupported("PNM", "pbm pgm ppm pnm pam pfm", rb"P[1-7fF]\s"),
     _unsupported("QOI", "qoi", rb"qoif"),
     _unsupported("DDS", "dds", rb"DDS "),
-    _unsupported("a video", "mp4 mov m4v mkv webm avi", rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI "),
+    _unsupported("video", "mp4 mov m4v mkv webm avi", rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI "),
 )
 _UNSUPPORTED_SUFFIXES = {suffix: kind for kind in UNSUPPORTED for suffix in kind.suffixes}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from os.path import normcase
 from pathlib import Path
 
-from subpixel.images import by_suffix, image_files, is_image_name, unsupported_kinds
+from subpixel.images import by_suffix, image_files, is_image_name, unsupported_files
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,18 @@ def plan(
     return _spare_inputs(_disambiguate(_once_each(jobs)), overwrite)
 
 
+def left_out(inputs: Sequence[Path], *, recursive: bool = False) -> str:
+    """Return how many files of which kinds are in the folders among some inputs, but are not supported.
+
+    Example:
+        >>> left_out([Path("a.heic")])  # an image that is named is a job, and not left out
+        ''
+    """
+    folders = {_real(path) for path in inputs if path.is_dir()}
+    counts = sum((unsupported_files(folder, recursive=recursive) for folder in folders), Counter[str]())
+    return ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
+
+
 def _jobs(path: Path, out: Path | None, naming: Naming, recursive: bool, several: bool) -> list[Job]:
     """Return the jobs of one input; `several` says whether there are others."""
     if not path.is_dir():
@@ -105,9 +117,12 @@ def _folder_jobs(source: Path, out: Path, naming: Naming, recursive: bool) -> li
         files = [file for file in files if _real(out) not in _real(file).parents]
     if not files and not problems:
         hint = "" if recursive else "; --recursive searches the folders in it"
-        kinds = unsupported_kinds(source, recursive=recursive)
-        held = f" that can be read: {', '.join(kinds)} is not supported" if kinds else ""
-        return [Job(source, out, f"holds no images{held}{hint}")]
+        held = left_out([source], recursive=recursive)
+        return [
+            Job(
+                source, out, f"holds no images{held and f' that can be read: {held} are not supported'}{hint}"
+            )
+        ]
     jobs = [_stay_within(out, Job(file, naming.within(out, file.relative_to(source)))) for file in files]
     return jobs + problems
 
