@@ -15,6 +15,7 @@ import pytest
 from safetensors.numpy import save as safetensors
 
 from subpixel import cli
+from subpixel.engines import choice
 from subpixel.network import bicubic
 
 Run = Callable[..., tuple[int, str, list[str]]]
@@ -177,8 +178,10 @@ def test_files_of_other_kinds_in_a_folder_are_counted(run: Run) -> None:
     assert run("e.png", "--overwrite")[::2] == (0, [])
     Path("d/a.png").unlink()
     assert run("d")[2] == [
-        "subpixel: d: holds no images that can be read: 2 HEIC are not supported; "
-        "--recursive searches the folders in it"
+        (
+            "subpixel: d: holds no images that can be read: 2 HEIC are not supported; "
+            "--recursive searches the folders in it"
+        )
     ]
 
 
@@ -260,6 +263,24 @@ def test_a_missing_extra_is_told_with_its_remedy(
     assert (status, out) == (2, "")
     assert len(errors) == 1
     assert f"pip install 'subpixel[{engine}]'" in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("engine", "told"),
+    [("auto", "at least one engine must start; got "), ("openvino", "no such instruction")],
+)
+def test_an_engine_that_does_not_start_is_no_internal_error(
+    run: Run, monkeypatch: pytest.MonkeyPatch, engine: str, told: str
+) -> None:
+    def broken(*_arguments: object) -> None:
+        raise RuntimeError("no such instruction")
+
+    photo("a.png")
+    monkeypatch.setattr(choice, "build", broken)
+    status, out, (error,) = run("a.png", "--engine", engine)
+    assert (status, out) == (2, "")
+    assert error.startswith(f"subpixel: Invalid value for --engine: {told}")
+    assert "no such instruction" in error
 
 
 def start(*arguments: str, **options: Any) -> "subprocess.Popen[str]":

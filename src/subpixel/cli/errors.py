@@ -62,8 +62,9 @@ def as_option_error(
 
 @contextmanager
 def as_engine_error() -> Iterator[None]:
-    """Turn what an engine says into an error of --engine if it is missing, or else of --precision."""
-    with as_option_error("--engine", (ImportError,)), as_option_error("--precision", (ValueError,)):
+    """Turn what an engine says into an error of --engine if it does not start, or else of --precision."""
+    not_started = (ImportError, OSError, RuntimeError)  # it is missing, or a library of its own
+    with as_option_error("--engine", not_started), as_option_error("--precision", (ValueError,)):
         yield
 
 
