@@ -14,7 +14,7 @@ import PIL.Image
 import pytest
 from safetensors.numpy import save as safetensors
 
-from subpixel import cli
+from subpixel import cli, engines
 from subpixel.engines import choice
 from subpixel.network import bicubic
 
@@ -276,7 +276,8 @@ def test_an_engine_that_does_not_start_is_no_internal_error(
         raise RuntimeError("no such instruction")
 
     photo("a.png")
-    monkeypatch.setattr(choice, "build", broken)
+    for module in (engines, choice):
+        monkeypatch.setattr(module, "build", broken)
     status, out, (error,) = run("a.png", "--engine", engine)
     assert (status, out) == (2, "")
     assert error.startswith(f"subpixel: Invalid value for --engine: {told}")
