@@ -103,7 +103,9 @@ def theirs(network: LRNetwork, planes: Planes, path: Path) -> dict[str, Contesta
     model = module(network)
     example = torch.from_numpy(planes)
     torch.onnx.export(model, (example,), path, verbose=False)
-    session = onnxruntime.InferenceSession(path)
+    options = onnxruntime.SessionOptions()  # threads that spin after a run would slow the next contestant
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(path, options)
     (given,) = session.get_inputs()
     contestants = {
         "PyTorch eager": in_torch(model),

@@ -89,6 +89,8 @@ def _onnxruntime(threads: int | None) -> Runtime:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads or 0  # 0 is its own choice
+        # A model whose threads spin after its run would slow the other one, with which it takes turns.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         compiled = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         return lambda feeds: compiled.run(None, dict(feeds))
 
