@@ -22,7 +22,7 @@ from subpixel.cli import app
 from subpixel.cli.errors import describe
 from subpixel.cli.show import print_rows, printable
 from subpixel.models import MODELS
-from subpixel.network import shipped
+from subpixel.network import bicubic, shipped
 from subpixel.rewriter import MismatchError
 
 Run = Callable[..., tuple[int, str, str]]
@@ -214,6 +214,26 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
         assert process.stderr is not None
         assert process.stderr.read() == ""
     assert process.returncode == 1
+
+
+def test_a_measurement_names_the_folder_and_its_images(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bicubic interpolation differs from itself at borders at most; the table says what JSON says."""
+    monkeypatch.chdir(tmp_path)
+    bicubic(2).save(tmp_path / "bicubic.safetensors")
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    PIL.Image.fromarray(noise).save(tmp_path / "a.png")
+    status, table, errors = run("evaluate", "bicubic.safetensors", "--data", ".")
+    assert (status, errors) == (0, "")
+    assert table.startswith(f"bicubic-x2 on {tmp_path.name}\n")
+    (result,) = json.loads(run("evaluate", "bicubic.safetensors", "--data", ".", "--json")[1])
+    assert (result["network"], result["scale"], result["data"]) == ("bicubic-x2", 2, tmp_path.name)
+    (image,) = result["images"]
+    assert image["image"] == "a.png"
+    assert image["PSNR"] == pytest.approx(image["bicubic PSNR"], abs=0.1)
+    assert result["mean"] == image | {"image": "mean"}
+    assert f"{image['PSNR']:.2f}" in table
 
 
 def test_an_interrupted_measurement_is_one_line(tmp_path: Path) -> None:

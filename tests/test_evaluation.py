@@ -74,7 +74,9 @@ def test_a_folder_is_scored_image_by_image(tmp_path: Path) -> None:
     for name in ("b.png", "a.png"):
         Image.fromarray(photo()).save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no image")
-    rows = list(score_folder(lambda lr: enlarge_bicubic(lr, 3), tmp_path, 3))
+    done: list[float] = []
+    rows = score_folder(lambda lr: enlarge_bicubic(lr, 3), tmp_path, 3, progress=done.append)
+    assert done == [0.5, 1.0]
     assert [row.image for row in rows] == ["a.png", "b.png"]
     assert all(row.network == row.bicubic for row in rows)
     assert mean_row(rows).network.psnr == pytest.approx(rows[0].network.psnr)
@@ -85,4 +87,4 @@ def test_a_folder_is_scored_image_by_image(tmp_path: Path) -> None:
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds none"):
-        list(score_folder(lambda lr: lr, tmp_path, 2))
+        score_folder(lambda lr: lr, tmp_path, 2)

@@ -67,13 +67,20 @@ def evaluate(
     results = []
     with bar_progress(len(tasks)) as report, interruptible():
         for index, (upscaler, loaded, folder) in enumerate(tasks):
-            report(index, f"{loaded.name} on {folder.name}")(0)
-            results.append(_as_dict(loaded, folder, score_network(upscaler, loaded, folder)))
+            title = f"{loaded.name} on {_name(folder)}"
+            progress = report(index, title)
+            progress(0)
+            scored = score_network(upscaler, loaded, folder, progress)
+            results.append(_as_dict(loaded, folder, scored))
             if not as_json:
-                rows = [*results[-1]["images"], results[-1]["mean"]]
-                print_rows(rows, title=f"{loaded.name} on {folder.name}")
+                print_rows([*results[-1]["images"], results[-1]["mean"]], title=title)
     if as_json:
         print(json.dumps(results, indent=1))
+
+
+def _name(folder: Path) -> str:
+    """Return the name of a folder, even of one written as "." or ".."."""
+    return folder.resolve().name
 
 
 def _as_dict(network: "LRNetwork", folder: Path, scored: "list[Row]") -> dict[str, Any]:
@@ -82,7 +89,7 @@ def _as_dict(network: "LRNetwork", folder: Path, scored: "list[Row]") -> dict[st
     return {
         "network": network.name,
         "scale": network.upscale_factor,
-        "data": folder.name,
+        "data": _name(folder),
         "images": [_figures(row) for row in scored],
         "mean": _figures(mean_row(scored)),
     }

@@ -1,6 +1,6 @@
 """The protocol of the super-resolution tables: an HR image is reduced, enlarged again, and compared."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 Enlarge = Callable[[Pixels], Pixels]
+ProgressReport = Callable[[float], object]
 
 
 @dataclass(frozen=True)
@@ -71,22 +72,30 @@ class Row:
     bicubic: Score
 
 
-def score_network(upscaler: "Upscaler", network: "LRNetwork", folder: Path) -> list[Row]:
+def score_network(
+    upscaler: "Upscaler", network: "LRNetwork", folder: Path, progress: ProgressReport | None = None
+) -> list[Row]:
     """Score every image of a folder as a network enlarges it, with bicubic interpolation beside it.
 
     Args:
         upscaler: enlarges by the network, with the engine and the precision to measure.
         network: takes the luma as it stands if it has one channel, or R, G, B.
         folder: HR images.
+        progress: called with the fraction done, in 0..1, after each image.
     """
     colour = network.channels == 3
     enlarge: Any = upscaler.image if colour else upscaler.plane
-    return list(score_folder(enlarge, folder, network.upscale_factor, colour=colour))
+    return score_folder(enlarge, folder, network.upscale_factor, colour=colour, progress=progress)
 
 
 def score_folder(
-    enlarge: Enlarge, folder: Path, upscale_factor: int, *, colour: bool = False
-) -> Iterator[Row]:
+    enlarge: Enlarge,
+    folder: Path,
+    upscale_factor: int,
+    *,
+    colour: bool = False,
+    progress: ProgressReport | None = None,
+) -> list[Row]:
     """Score every image of a folder, in the order of their names; the arguments are those of `score`.
 
     Raises:
@@ -95,6 +104,7 @@ def score_folder(
     files = image_files(folder)
     if not files:
         raise ValueError(f"a test set must be a folder of images; got {folder}, which holds none.")
+    rows = []
     for file in files:
         image = read_array(file)
         try:
@@ -102,7 +112,10 @@ def score_folder(
             bicubic = score(lambda lr: enlarge_bicubic(lr, upscale_factor), image, upscale_factor)
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from error
-        yield Row(file.name, network, bicubic)
+        rows.append(Row(file.name, network, bicubic))
+        if progress is not None:
+            progress(len(rows) / len(files))
+    return rows
 
 
 def mean_row(rows: Sequence[Row]) -> Row:
