@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.nn.utils import parametrizations
 
+from subpixel.rewriter.layers import ZeroInsertion
 from subpixel.rewriter.pytorch.comparison import differences
+from subpixel.rewriter.pytorch.installed import ZeroInsert
 
 EXAMPLE, OTHER = noise(1, 4, 5, 4), noise(2, 4, 6, 7)
 FORMS = ["transposed", "aligned", "compact", "split", "products", "compact, channels last"]
@@ -247,8 +249,22 @@ def test_guards_are_exported_and_compiled_away(choice: str, dims: int) -> None:
     assert_equal(torch.compile(changed, backend="eager", fullgraph=True)(x), model(x))
 
 
+@pytest.mark.parametrize("choice", [*FORMS, "unshuffled"])
+@pytest.mark.parametrize("net", [OfModules, OfFunctions])
+def test_every_form_is_recorded_by_torch_fx(net: Any, choice: str) -> None:
+    """At symbolic sizes, which are those of any input."""
+    changed, report = forcibly(made(net), EXAMPLE, form(choice))
+    assert all(record.changed for record in report.sites)
+    assert_same_function(torch.fx.symbolic_trace(changed), changed, (EXAMPLE,), (OTHER,), tolerance=0)
+
+
+def test_an_insertion_of_zeros_is_recorded_by_torch_fx() -> None:
+    insert = ZeroInsert(ZeroInsertion((2, 3), (1, 0)))
+    assert_same_function(torch.fx.symbolic_trace(insert), insert, (EXAMPLE,), (OTHER,), tolerance=0)
+
+
 @pytest.mark.parametrize("choice", ["transposed", "original, channels last"])
-def test_what_could_be_scripted_and_traced_can_be(choice: str) -> None:
+def test_what_could_be_scripted_can_be(choice: str) -> None:
     """A form of PyTorch's own layers."""
     model = seeded(resize_conv())
     changed, report = forcibly(model, EXAMPLE, form(choice))
@@ -256,8 +272,7 @@ def test_what_could_be_scripted_and_traced_can_be(choice: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         scripted = torch.jit.script(changed)
-    for recorded in (scripted, torch.fx.symbolic_trace(changed)):
-        assert_same_function(recorded, model, (EXAMPLE,), (OTHER,))
+    assert_same_function(scripted, model, (EXAMPLE,), (OTHER,))
     with pytest.raises(torch.jit.Error, match="must get an input of 4 dimensions"):
         scripted(EXAMPLE[0])
 

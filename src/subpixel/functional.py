@@ -12,7 +12,7 @@ from subpixel.strips import resize_conv_in_strips
 
 with needing("torch"):
     import torch
-    from torch import Tensor
+    from torch import Tensor, fx
     from torch.autograd import forward_ad
     from torch.nn import functional as F  # noqa: N812 (its usual name)
 
@@ -30,6 +30,10 @@ _CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_trans
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
+# `torch.fx` takes what has `fx.wrap` for one step: its symbolic sizes cannot be unpacked or branched on.
+
+
+@fx.wrap
 def periodic_shuffle(x: Tensor, upscale_factors: Sequence[int]) -> Tensor:
     """Return x with its phases moved from channels to space.
 
@@ -69,6 +73,7 @@ def periodic_shuffle(x: Tensor, upscale_factors: Sequence[int]) -> Tensor:
     )
 
 
+@fx.wrap
 def periodic_unshuffle(x: Tensor, downscale_factors: Sequence[int]) -> Tensor:
     """Return x with its phases moved from space to channels: the inverse of `periodic_shuffle`.
 
@@ -104,6 +109,7 @@ def periodic_unshuffle(x: Tensor, downscale_factors: Sequence[int]) -> Tensor:
     return _regroup(blocks, channel, (channel, *phases), ((pixel,) for pixel in pixels), like=x)
 
 
+@fx.wrap
 def conv_transpose(
     x: Tensor,
     weight: Tensor,
@@ -201,6 +207,7 @@ def sub_pixel_conv(
     return convolve(sub_pixels, weight, bias, pads, [axis.dilation for axis in kernel_axes], groups)
 
 
+@fx.wrap
 def resize_conv(x: Tensor, products: Tensor, bias: Tensor | None, upscale_factors: Sequence[int]) -> Tensor:
     """Return a nearest resize convolved by three taps an axis, from the products that its phases share.
 
@@ -320,6 +327,7 @@ def _lr_conv_transpose(
     return _crop(periodic_shuffle(maps, strides), crops, sizes, like=x)
 
 
+@fx.wrap
 def phase_maps(
     x: Tensor, phases: Sequence[Phase[Tensor]], bias: Tensor | None, geometry: Sequence[Axis], groups: int = 1
 ) -> Tensor:

@@ -27,6 +27,11 @@ from subpixel.rewriter.layers import (
 if TYPE_CHECKING:
     from subpixel.rewriter.pytorch.loading import Recipe
 
+# `torch.fx` takes their calls, and those of what has `@fx.wrap` below, for one step each: it cannot branch on
+# a size. What TorchScript reads has no generators.
+for _name in ("convolve", "pad", "phase_maps"):
+    fx.wrap(_name)
+
 # PyTorch takes an input of these without a batch as a batch of one.
 BATCH_IS_OPTIONAL = (Convolution, Pad, Pointwise, Shuffle, Transposed)
 
@@ -54,7 +59,6 @@ class RewrittenSite(nn.Module):
         return as_batched_as(input, self.ndim, result)
 
 
-# Functions, so that `torch.fx` takes their branches for a step; what TorchScript reads has no generators.
 @fx.wrap
 def with_batch(x: Tensor, ndim: int, batch_is_optional: bool) -> Tensor:
     """Return the input of a site with a batch.
@@ -125,15 +129,22 @@ class UnshuffledConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the strided convolution returns."""
-        layer = UnshuffledConvolution(self.weight, self.bias, self.geometry, self.groups)
-        for step in layer.lower(x.shape[2:]):
-            if isinstance(step, Pad):
-                x = pad(x, step.pads)
-            elif isinstance(step, Unshuffle):
-                x = periodic_unshuffle(x, step.factors)
-            elif isinstance(step, Convolution):
-                x = convolve(x, step.weight, step.bias, step.pads, step.dilation, step.groups)
-        return x
+        return unshuffled_conv(x, self.weight, self.bias, self.geometry, self.groups)
+
+
+@fx.wrap
+def unshuffled_conv(
+    x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Sequence[Axis], groups: int
+) -> Tensor:
+    """Return a strided convolution, computed by the steps that `UnshuffledConvolution` has at the size of x."""
+    for step in UnshuffledConvolution(weight, bias, tuple(geometry), groups).lower(x.shape[2:]):
+        if isinstance(step, Pad):
+            x = pad(x, step.pads)
+        elif isinstance(step, Unshuffle):
+            x = periodic_unshuffle(x, step.factors)
+        elif isinstance(step, Convolution):
+            x = convolve(x, step.weight, step.bias, step.pads, step.dilation, step.groups)
+    return x
 
 
 class ZeroInsert(nn.Module):
@@ -145,10 +156,16 @@ class ZeroInsert(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (batch, c, *m), m the size with the zeros."""
-        result = x.new_zeros(self.layer.output_shape(tuple(x.shape)))
-        originals: Any = (..., *(slice(None, None, factor) for factor in self.layer.factors))
-        result[originals] = x
-        return result
+        return insert_zeros(x, self.layer)
+
+
+@fx.wrap
+def insert_zeros(x: Tensor, layer: ZeroInsertion) -> Tensor:
+    """Return x with a layer's zeros after its pixels."""
+    result = x.new_zeros(layer.output_shape(tuple(x.shape)))
+    originals: Any = (..., *(slice(None, None, factor) for factor in layer.factors))
+    result[originals] = x
+    return result
 
 
 class ToMemoryFormat(nn.Module):
