@@ -1,5 +1,6 @@
 """Up-samplers in the Python of a forward: found, changed where that is exact, or kept with the reason."""
 
+import warnings
 from typing import Any
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 from pytorch_models import any_form, assert_same_function, became, forcibly, form, noise, reasons, seeded
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its usual name)
+
+from subpixel.rewriter.pytorch.guards import require
 
 FORMS = ["transposed", "compact", "split", "original, channels last"]
 
@@ -329,6 +332,15 @@ def test_another_branch_of_python_is_an_error() -> None:
         changed(noise(1, 3, 5, 4))
 
 
+def test_a_branch_is_traced() -> None:
+    """`torch.jit.trace` gives tensors for sizes, which a guard compares as numbers."""
+    changed, _ = forcibly(seeded(BranchOnShape()), noise(1, 4, 5, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch warns of each branch, as in the original
+        traced = torch.jit.trace(changed, (noise(1, 4, 5, 4),))
+    assert_same_function(traced, changed, (noise(1, 4, 6, 4),), tolerance=0)
+
+
 class SometimesUp(Net):
     """In the other branch the convolution reads what the resize did not make."""
 
@@ -356,6 +368,8 @@ def test_other_arguments_are_an_error() -> None:
         changed(x, 2.0)
     with pytest.raises(RuntimeError, match=GUARD.format("OptionalArguments", "None", "Tensor")):
         changed(x, skip=x)
+    with pytest.raises(RuntimeError, match=GUARD.format("Net", r"2\.0", "Tensor")):
+        require(torch.tensor([2.0, 2.0]), 2.0, "Net")
 
 
 @pytest.mark.parametrize(

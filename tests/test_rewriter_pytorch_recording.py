@@ -347,13 +347,28 @@ class DeprecatedName(Net):
             return self.conv(F.upsample(x, size=size))
 
 
+class WholeNumbers(Net):
+    """Made by `int`, of which the forward also asks what an integer is."""
+
+    factors = {2: "twice"}
+
+    def forward(self, x: Tensor, times: int = 2) -> Tensor:
+        h, w = x.shape[-2:]
+        assert isinstance(h, int) and isinstance(times, int) and int.from_bytes(b"1") == int("49")
+        assert self.factors[int(times)] == "twice"
+        return self.conv(F.interpolate(x, size=(int(2 * h), int(w * 2.0))))
+
+
 class OneSizeForAll(Net):
     def forward(self, x: Tensor) -> Tensor:
         x = x[..., :4, :4]
         return self.conv(F.interpolate(x, size=2 * x.size(2)))
 
 
-@pytest.mark.parametrize("net", [TwiceTheShape, TwiceTheShapeOfALayer, ThriceEachSize, DeprecatedName])
+NETS_OF_MULTIPLES = [TwiceTheShape, TwiceTheShapeOfALayer, ThriceEachSize, DeprecatedName, WholeNumbers]
+
+
+@pytest.mark.parametrize("net", NETS_OF_MULTIPLES)
 def test_a_size_that_is_proven_to_be_a_multiple_is_a_factor(net: type[nn.Module]) -> None:
     model = seeded(net())
     changed, report = forcibly(model, EXAMPLE, form("compact"))
@@ -450,7 +465,7 @@ def test_a_row_is_recorded_where_its_owner_cannot_be(net: type[nn.Module], sites
 
 class FixesSizes(Up):
     def forward(self, x: Tensor) -> Tensor:
-        h = int(x.shape[2] * 0.75)
+        h = len([*range(x.shape[2])])
         for row in range(x.shape[3]):
             x = x + row
         return self.up2(x[:, :, :h]) * int(x.shape[1]) * len(x.shape)
@@ -459,12 +474,12 @@ class FixesSizes(Up):
 def test_what_a_rewriting_fixes_is_known_by_value_and_line() -> None:
     (scope,) = record(seeded(FixesSizes()), (EXAMPLE,), {})
     rows, columns = scope.fixed_sizes
-    assert (rows.value, columns.value) == (4.5, 4)
+    assert (rows.value, columns.value) == (6, 4)
     assert rows.line.startswith("test_rewriter_pytorch_recording.py, line ")
-    assert rows.line.endswith(": h = int(x.shape[2] * 0.75)")
+    assert rows.line.endswith(": h = len([*range(x.shape[2])])")
     assert columns.line.endswith(": for row in range(x.shape[3]):")
     changed, report = forcibly(seeded(FixesSizes()), EXAMPLE)
-    assert "as in the example: 4.5 in test_rewriter_pytorch_recording.py, line " in report.notes[0]
+    assert "as in the example: 6 in test_rewriter_pytorch_recording.py, line " in report.notes[0]
     assert len(report.notes) == 2
     with pytest.raises(OtherBranchError):
         changed(OTHER)

@@ -20,7 +20,9 @@ def require(value: object, expected: object, where: str) -> None:
         expected: the same in the example.
         where: the class of the rewritten module, for the error.
     """
-    if value != expected:
+    if isinstance(value, torch.Tensor) and value.numel() == 1 and isinstance(expected, int | float):
+        value = value.item()  # `torch.jit.trace` has such tensors for sizes, too
+    if isinstance(value, torch.Tensor) or value != expected:
         got = type(value).__name__ if isinstance(value, torch.Tensor) else repr(value)
         raise OtherBranchError(
             f"a rewritten {where} must be called as with the example inputs, where a value that it branches "

@@ -32,6 +32,9 @@ class Recorder(Protocol):
     def attribute(self, value: Any) -> Any:
         """Return what a forward gets that reads an attribute of a module."""
 
+    def is_size(self, value: Any) -> bool:
+        """Say whether a number depends on a size of the input."""
+
     def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any) -> Any:
         """Return what a recorded call gives."""
 
@@ -39,20 +42,21 @@ class Recorder(Protocol):
 @contextmanager
 def replaced(place: Any, name: str, value: Any) -> Iterator[None]:
     """Put a value into an object, or into a dict of names, for a while."""
-    names = place if isinstance(place, dict) else None
-    before = getattr(place, name) if names is None else names[name]
-
-    def put(each: Any) -> None:
-        if names is None:
-            setattr(place, name, each)
-        else:
-            names[name] = each
-
-    put(value)
+    if isinstance(place, dict):
+        before = {name: place[name]} if name in place else {}
+        place[name] = value
+        try:
+            yield
+        finally:
+            del place[name]
+            place.update(before)
+        return
+    former = getattr(place, name)
+    setattr(place, name, value)
     try:
         yield
     finally:
-        put(before)
+        setattr(place, name, former)
 
 
 @contextmanager
@@ -75,7 +79,8 @@ def patched(recorder: Recorder, names: dict[str, Any]) -> Iterator[None]:
 
     Args:
         recorder: is told of the calls.
-        names: the globals of the forward, which may have functions of `math` under names of their own.
+        names: the globals of the forward, which may have functions of `math` under names of their own. Only
+            these get another `int`, for PyTorch and others ask whether `type(x) is int`.
     """
     plain_call, plain_getattr, thread = nn.Module.__call__, nn.Module.__getattr__, threading.get_ident()
 
@@ -102,6 +107,8 @@ def patched(recorder: Recorder, names: dict[str, Any]) -> Iterator[None]:
             for name, function in list(place.items()):
                 if id(function) in functions:
                     patches.enter_context(replaced(place, name, _recorded(function, recorder)))
+        if "int" not in names:
+            patches.enter_context(replaced(names, "int", _recorded(int, recorder)))
         yield
 
 
@@ -117,7 +124,7 @@ def _recorded(function: Callable[..., Any], recorder: Recorder) -> Callable[...,
     """Return a function that is recorded where a value of the forward is among its arguments."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        if has_witness((args, kwargs)):
+        if has_witness((args, kwargs)) and (function is not int or recorder.is_size(*args)):
             return recorder.create_proxy("call_function", function, args, kwargs)
         return function(*args, **kwargs)
 
@@ -127,6 +134,9 @@ def _recorded(function: Callable[..., Any], recorder: Recorder) -> Callable[...,
         __call__ = staticmethod(call)
 
         def __instancecheck__(cls, value: object) -> bool:
-            return type(value) is function
+            return isinstance(value, function)
+
+        def __getattr__(cls, name: str) -> Any:
+            return getattr(function, name)
 
     return Kind(function.__name__, (), {}) if type(function) is type else call

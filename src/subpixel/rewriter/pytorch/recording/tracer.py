@@ -185,9 +185,13 @@ class Tracer(fx.Tracer):
         if isinstance(value, Tensor):
             value = value.item()  # that of one element, for Python can branch on no other
         self.create_node("call_function", require, (proxy.node, value, type(self.root).__name__), {})
-        if type(value) in (int, float) and depends_on_size(proxy.node, self.values):
+        if self.is_size(proxy):
             self.fixed_sizes.append(FixedSize(value, line_of_frame(sys._getframe())))  # noqa: SLF001 (`inspect` reads the source of every frame)
         return value
+
+    def is_size(self, proxy: Any) -> bool:
+        """Say whether a number depends on a size of the input, so that it is another one in other calls."""
+        return type(self.values[proxy.node]) in (int, float) and depends_on_size(proxy.node, self.values)
 
     def to_bool(self, obj: Any) -> bool:
         """Return what Python branches on."""
