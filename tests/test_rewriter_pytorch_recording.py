@@ -350,12 +350,12 @@ class DeprecatedName(Net):
 class WholeNumbers(Net):
     """Made by `int`, of which the forward also asks what an integer is."""
 
-    factors = {2: "twice"}
-
     def forward(self, x: Tensor, times: int = 2) -> Tensor:
         h, w = x.shape[-2:]
-        assert isinstance(h, int) and isinstance(times, int) and int.from_bytes(b"1") == int("49")
-        assert self.factors[int(times)] == "twice"
+        assert isinstance(h, int)
+        assert isinstance(times, int)
+        assert int.from_bytes(b"1") == int("49")
+        assert {2: "twice"}[int(times)] == "twice"
         return self.conv(F.interpolate(x, size=(int(2 * h), int(w * 2.0))))
 
 

@@ -136,7 +136,7 @@ class UnshuffledConv(nn.Module):
 def unshuffled_conv(
     x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Sequence[Axis], groups: int
 ) -> Tensor:
-    """Return a strided convolution, computed by the steps that `UnshuffledConvolution` has at the size of x."""
+    """Return a strided convolution, computed in the steps of `UnshuffledConvolution`."""
     for step in UnshuffledConvolution(weight, bias, tuple(geometry), groups).lower(x.shape[2:]):
         if isinstance(step, Pad):
             x = pad(x, step.pads)

@@ -120,7 +120,7 @@ def _seeing_through(plain: Callable[[Any, Any], bool]) -> Callable[[Any, Any], b
     return lambda value, kinds: plain(value, kinds) or (type(value) is Witness and plain(value.value, kinds))
 
 
-def _recorded(function: Callable[..., Any], recorder: Recorder) -> Callable[..., Any]:
+def _recorded(function: Any, recorder: Recorder) -> Callable[..., Any]:
     """Return a function that is recorded where a value of the forward is among its arguments."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
