@@ -136,7 +136,7 @@ WITHOUT_NETWORK = {
 def test_a_url_is_answered_as_such(what: str, run: Run) -> None:
     status, out, errors = run(*WITHOUT_NETWORK[what])
     assert (status, out, errors.count("\n")) == (2, "", 1)
-    assert f"there is no network access; got {URL}. Download it first, give its path." in errors
+    assert f"there is no network access; got {URL}. Download it first, and give its path." in errors
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ def test_an_output_that_cannot_be_written_is_a_failure(run: Run) -> None:
     Path("file").touch()
     Path("folder.jpg").mkdir()
     assert run("a.png", "-o", "file/a.png")[0] == 1
-    assert run("a.png", "-o", "a.png")[2] == ["subpixel: a.png: a.png is an input"]
+    assert run("a.png", "-o", "a.png")[2] == ["subpixel: a.png: the output must not be an input; got a.png"]
     assert run("a.png", "--format", "gif", "-o", "/proc/none")[0] == 1
     assert files() == ["a.png", "file"]
 

@@ -6,6 +6,7 @@ import pytest
 
 from subpixel.jobs.plan import Naming, plan
 
+IS_INPUT = "the output must not be an input; got a.jpg"
 X2 = Naming("-x2")
 Make = Callable[..., None]
 
@@ -85,30 +86,31 @@ def test_names_that_would_be_the_same_keep_their_suffixes(make: Make) -> None:
 
 def test_names_that_stay_the_same_are_refused(make: Make) -> None:
     make("d/a.jpg", "e/a.jpg")
-    problem = "another input goes to o/a.jpg.jpg too"
+    problem = "each output must have a name of its own; another input goes to o/a.jpg.jpg too"
     assert planned("d/a.jpg e/a.jpg", "o") == {"d/a.jpg": problem, "e/a.jpg": problem}
 
 
 def test_an_input_is_never_overwritten(make: Make) -> None:
     make("a.jpg", "a-x2.jpg")
     for overwrite in (False, True):
-        assert planned("a.jpg", ".", overwrite=overwrite) == {"a.jpg": "a.jpg is an input"}
-        assert planned(".", ".", overwrite=overwrite)["a.jpg"] == "a.jpg is an input"
-        assert planned("a.jpg", "a.jpg", overwrite=overwrite) == {"a.jpg": "a.jpg is an input"}
+        assert planned("a.jpg", ".", overwrite=overwrite) == {"a.jpg": IS_INPUT}
+        assert planned(".", ".", overwrite=overwrite)["a.jpg"] == IS_INPUT
+        assert planned("a.jpg", "a.jpg", overwrite=overwrite) == {"a.jpg": IS_INPUT}
     assert planned("a.jpg a-x2.jpg")["a.jpg"] == "a-x2.jpg"  # which exists, and so is skipped
-    assert planned("a.jpg a-x2.jpg", overwrite=True)["a.jpg"] == "a-x2.jpg is an input"
+    assert planned("a.jpg a-x2.jpg", overwrite=True)["a.jpg"] == IS_INPUT.replace("a.jpg", "a-x2.jpg")
 
 
 def test_a_link_to_an_input_is_an_input(make: Make) -> None:
     make("a.jpg", "o/x")
     Path("o/a.jpg").symlink_to(Path("a.jpg").resolve())
-    assert planned("a.jpg", "o", overwrite=True) == {"a.jpg": "o/a.jpg is an input"}
+    assert planned("a.jpg", "o", overwrite=True) == {"a.jpg": IS_INPUT.replace("a.jpg", "o/a.jpg")}
 
 
 def test_links_lead_nowhere_out_of_the_output_folder(make: Make) -> None:
     make("d/a.jpg", "d/sub/b.jpg", "elsewhere/x", "o/x")
     Path("o/sub").symlink_to(Path("elsewhere").resolve())
-    assert planned("d", "o", recursive=True) == {"d/a.jpg": "o/a.jpg", "d/sub/b.jpg": "o/sub leads out of o"}
+    problem = "the output must stay in o; a link, o/sub, leads out of it"
+    assert planned("d", "o", recursive=True) == {"d/a.jpg": "o/a.jpg", "d/sub/b.jpg": problem}
 
 
 def test_linked_images_are_images_of_their_own(make: Make) -> None:

@@ -16,7 +16,9 @@ def name_or_path(text: str) -> str:
     if not text:
         raise typer.BadParameter("a path must not be empty.")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
-        raise typer.BadParameter(f"there is no network access; got {text}. Download it first, give its path.")
+        raise typer.BadParameter(
+            f"there is no network access; got {text}. Download it first, and give its path."
+        )
     return text
 
 

@@ -140,7 +140,7 @@ def by_suffix(suffix: str) -> Format:
     for file_format in FORMATS:
         if suffix.lower() in file_format.suffixes:
             return file_format
-    must = f"the name of an image must end in one of {', '.join(SUFFIXES)}; got {suffix!r}"
+    must = f"the name of an output must end in one of {', '.join(SUFFIXES)}; got {suffix!r}"
     name = unsupported_name(suffix)
     raise ValueError(f"{must}." if name is None else f"{must}: {name} is not supported.")
 

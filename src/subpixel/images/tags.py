@@ -9,6 +9,7 @@ References: TIFF 6.0, section 2; BigTIFF; Exif 2.32, section 4.6; DNG 1.7, chapt
 import mmap
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Union
 
@@ -139,54 +140,50 @@ def of_tiff(path: Path) -> Ifd:
     Raises:
         ValueError: the directory is broken.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with _opened(path) as (data, _, _):
         return _parse(data)
 
 
 def has_only_previews(path: Path) -> bool:
     """Return whether all pages of a TIFF file after the first are smaller versions of it."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        try:
-            layout, first = _header(data)
+    try:
+        with _opened(path) as (data, layout, first):
             further = list(_following(data, first, layout))
             return bool(further) and all(_number(data, ifd, layout, SUBFILE_TYPE) & 1 for ifd in further)
-        except (struct.error, ValueError):
-            return False
+    except (struct.error, ValueError):
+        return False
 
 
 def is_raw(path: Path) -> bool:
     """Return whether a TIFF file holds what a camera's sensor saw, beside a thumbnail at most."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        try:
-            layout, first = _header(data)
+    try:
+        with _opened(path) as (data, layout, first):
             chain = [first, *_following(data, first, layout)][:16]  # cameras write a handful
             subs = [sub for ifd in chain for sub in _sub_ifds(data, ifd, layout)]
             kinds = (_number(data, ifd, layout, PHOTOMETRIC) for ifd in chain + subs)
             return bool(_number(data, first, layout, DNG_VERSION)) or any(
                 kind in SENSOR_PHOTOMETRIC for kind in kinds
             )
-        except (struct.error, ValueError):
-            return False
+    except (struct.error, ValueError):
+        return False
 
 
 def has_whole_chain(path: Path) -> bool:
     """Return whether all directories of a TIFF file that others point to lie within the file."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        try:
-            layout, first = _header(data)
+    try:
+        with _opened(path) as (data, layout, first):
             return all(_link(data, ifd, layout) for ifd in (first, *_following(data, first, layout)))
-        except struct.error:
-            return False
+    except struct.error:
+        return False
 
 
 def number_in_tiff(path: Path, tag: int) -> int:
     """Return the first value of a tag of a TIFF file's first directory; 0 if it cannot be read there."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        try:
-            layout, first = _header(data)
+    try:
+        with _opened(path) as (data, layout, first):
             return _number(data, first, layout, tag)
-        except (struct.error, ValueError):
-            return 0
+    except (struct.error, ValueError):
+        return 0
 
 
 def to_exif(tags: Ifd) -> tuple[bytes | None, list[int]]:
@@ -235,17 +232,23 @@ def iptc_records(path: Path) -> bytes | None:
     Their type is LONG by tradition, though they are bytes: some writers swap them in big-endian files, and
     some do not. The first byte of records is 0x1C, which gives the order away.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        try:
-            layout, first = _header(data)
+    try:
+        with _opened(path) as (data, layout, first):
             at = dict(_entries(data, first, layout)).get(IPTC)
             entry = None if at is None else _entry(data, at, layout, [MAX_BYTES])
-        except (struct.error, ValueError):
-            return None
+    except (struct.error, ValueError):
+        return None
     if entry is None:
         return None
     swapped = _little(entry.values, 4, ">") if entry.kind == _LONG else entry.values
     return swapped if swapped.startswith(b"\x1c") else entry.values
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[mmap.mmap, _Layout, int]]:
+    """Give the bytes of a TIFF file, how it stores numbers, and where its first directory is."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data, *_header(data)
 
 
 def _header(data: Data) -> tuple[_Layout, int]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from subpixel.images import by_suffix, image_files, is_image_name, unsupported_files
 
+_NOT_ALONE = "each output must have a name of its own; another input goes to {} too"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -136,7 +138,8 @@ def _stay_within(folder: Path, job: Job) -> Job:
     """Refuse what a symbolic link would lead out of the output folder."""
     if _real(job.destination.parent).is_relative_to(_real(folder)):
         return job
-    return replace(job, problem=f"{job.destination.parent} leads out of {folder}")
+    way_out = f"a link, {job.destination.parent}, leads out of it"
+    return replace(job, problem=f"the output must stay in {folder}; {way_out}")
 
 
 def _once_each(jobs: list[Job]) -> list[Job]:
@@ -151,7 +154,7 @@ def _disambiguate(jobs: list[Job]) -> list[Job]:
     """Keep the inputs' suffixes in names that are the same without them; else refuse those names."""
     renamed = [_with_full_name(job) if same else job for job, same in zip(jobs, _clashes(jobs), strict=True)]
     return [
-        replace(job, problem=f"another input goes to {job.destination} too") if same else job
+        replace(job, problem=_NOT_ALONE.format(job.destination)) if same else job
         for job, same in zip(renamed, _clashes(renamed), strict=True)
     ]
 
@@ -177,7 +180,7 @@ def _spare_inputs(jobs: list[Job], overwrite: bool) -> list[Job]:
     """
     inputs = {_real(job.source) for job in jobs}
     return [
-        replace(job, problem=f"{job.destination} is an input")
+        replace(job, problem=f"the output must not be an input; got {job.destination}")
         if _real(job.destination) in (inputs if overwrite else {_real(job.source)})
         else job
         for job in jobs

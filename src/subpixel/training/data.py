@@ -49,8 +49,8 @@ class Patches:
         self._pairs = [pair for pair in pairs if min(pair.hr.shape) >= size * upscale_factor]
         if not self._pairs:
             raise ValueError(
-                f"some training image must be at least {size * upscale_factor} pixels on each side; got "
-                f"{len(pairs)} smaller ones. Give larger images or a smaller patch."
+                f"some training image must be at least {size * upscale_factor} pixels on each side; all "
+                f"{len(pairs)} are smaller. Give larger images or a smaller patch."
             )
         self._factor, self._radius, self._size, self._seed = upscale_factor, radius, size, seed
         positions = [
