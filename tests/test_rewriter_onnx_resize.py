@@ -270,7 +270,7 @@ def test_sizes_instead_of_factors(computed: bool) -> None:
     if computed:
         assert assert_all_forms_equal(free, X, noise(1, 3, 6, 2)) >= {"transposed", "split"}
     else:
-        assert site.reason == "its size is given, not its factor"
+        assert site.reason == "its output size is not proven to be a multiple of its input size"
 
 
 @pytest.mark.parametrize("mode", ["linear", "cubic"])
@@ -312,7 +312,7 @@ def test_functions_are_left_alone() -> None:
     made.graph.opset_imports["mine"] = 1
     proven = target(made, X)
     (site,) = proven.sites()
-    assert proven.notes == ("1 up-samplers in branches, loops and functions are left alone",)
+    assert proven.notes == ("up-samplers in branches, loops and functions, which are left alone: 1",)
     assert_equal_models(made, proven.rewritten({site: Choice("split")}), X)
 
 
@@ -373,7 +373,7 @@ def test_branches_are_left_alone() -> None:
     made = model(build, ["n", 3, "h", "w"])
     proven = target(made, X)
     (site,) = proven.sites()
-    assert proven.notes == ("2 up-samplers in branches, loops and functions are left alone",)
+    assert proven.notes == ("up-samplers in branches, loops and functions, which are left alone: 2",)
     changed = proven.rewritten({site: Choice("split")})
     assert "Resize" in operators(changed)
     assert_equal_models(made, changed, X, -X)
@@ -463,7 +463,7 @@ def of_another_value(op: Maker, x: ir.Value) -> ir.Value:
 def test_other_sizes_are_kept(build: Callable[[Maker, ir.Value], ir.Value]) -> None:
     """At the example some of them are multiples; at another size they are none, or it is not proven."""
     (site,) = target(model(build, ["n", 3, "h", "w"]), noise(1, 3, 4, 4)).sites()
-    assert site.reason == "its size is given, not its factor"
+    assert site.reason == "its output size is not proven to be a multiple of its input size"
 
 
 def test_a_long_way_to_a_size_is_not_followed() -> None:
@@ -476,4 +476,4 @@ def test_a_long_way_to_a_size_is_not_followed() -> None:
         return resized_to(op, x, sizes)
 
     (site,) = target(model(build, ["n", 3, "h", "w"]), X).sites()
-    assert site.reason == "its size is given, not its factor"
+    assert site.reason == "its output size is not proven to be a multiple of its input size"

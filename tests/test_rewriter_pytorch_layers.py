@@ -137,7 +137,11 @@ def test_every_form_of_every_site(name: str) -> None:
 @pytest.mark.parametrize(
     ("model", "shape", "reason"),
     [
-        (nn.Upsample(size=8), (1, 4, 4, 4), "its size is given, not its factor"),
+        (
+            nn.Upsample(size=8),
+            (1, 4, 4, 4),
+            "its output size is not proven to be a multiple of its input size",
+        ),
         (nn.Upsample(scale_factor=1.5), (1, 4, 4, 4), "its factors (1.5, 1.5) are no integers"),
         (nn.Upsample(scale_factor=0.5), (1, 4, 4, 4), "its factors (0.5, 0.5) are no integers"),
         (nn.Upsample(scale_factor=2), (1, 4, 4, 4), "no convolution to fuse it with"),

@@ -38,10 +38,12 @@ def rewrite(
             exact LR form, for machines without transposed convolution or resize.
         runtime: what will run an ONNX model, "onnxruntime" (the default) or "openvino".
         threads: of that runtime; None leaves their number to it. PyTorch has `torch.set_num_threads`.
-        cache: a JSON file that keeps the decisions; the next call repeats them without timing.
+        cache: a JSON file that keeps the decisions; the next call with the same `seconds` repeats them
+            without timing.
         seconds: time to spend on timing each site, and eight times as much on the whole model. What runs is
-            not interrupted: even with 0 each form runs two or three times, and so does the whole model. With
-            `change="all"` the whole is not timed. Proofs run a PyTorch model fourteen times more.
+            not interrupted: even with 0 each form runs two or three times, and so does the whole model before
+            and after. With `change="all"` the whole is not timed. Recording and proofs run a PyTorch model up
+            to fourteen times more; one that takes five seconds or more runs 18 times in all.
         seed: of random inputs and of the order of timing.
         progress: called with how many of how many steps are done, and the name of the next one.
 

@@ -112,7 +112,8 @@ def _decided(target: Target[Any], site: Site[Any], settings: Settings, cache: Ca
 
 
 def _key(target: Target[Any], site: Site[Any], settings: Settings) -> str:
-    return f"{settings.change} {target.runtime} {target.key(site)}"
+    """Return all that a decision hangs on; what too few seconds left open, more of them decide anew."""
+    return f"{settings.change} in {settings.seconds:g} s: {target.runtime} {target.key(site)}"
 
 
 def _allowed(target: Target[Any], site: Site[Any], change: Change) -> list[Choice]:
@@ -145,8 +146,17 @@ def _described(record: Record, site: Site[Any], choice: Choice, target: Target[A
     best = _fastest(times) if choice == KEPT else choice
     reason = f"{gain(times[KEPT], times[best]):.2f} times as fast"
     if choice == KEPT:
-        reason = f"{best} is {reason}"
+        reason = f"{best} is {reason}{_obstacle(times[KEPT], times[best], WORTH)}"
     return replace(record, reason=reason, milliseconds=_milliseconds(times[KEPT], times[choice]))
+
+
+def _obstacle(before: Sequence[float], after: Sequence[float], worth: float) -> str:
+    """Return what stands against a change that seems to be faster, to follow its gain in a reason."""
+    if gain(before, after) <= 1:
+        return ""
+    if gain(before, after) < worth:
+        return f", and a change must gain {worth - 1:.0%}"
+    return f", but {len(before)} rounds cannot tell this from chance: allow more seconds"
 
 
 def _milliseconds(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
@@ -237,14 +247,14 @@ def _whole(
     """
     key = json.dumps(sorted([_key(target, site, settings), str(choice)] for site, choice in choices.items()))
     if key in cache.models:
-        return None, None if cache.models[key] else "the whole model is not faster with it"
+        return None, None if cache.models[
+            key
+        ] else "rewritten, the whole model is not faster, as decided before"
     runs = {"before": target.whole(None), "after": target.whole(model)}
     before, after = race(runs, WHOLE * settings.seconds, settings.seed).values()
     cache.models[key] = least_gain(before, after) > 1
     cache.save()
     if cache.models[key]:
         return _milliseconds(before, after), None
-    reason = f"the whole model would be {gain(before, after):.3f} times as fast"
-    if gain(before, after) > 1:
-        reason += f", which {len(before)} rounds cannot tell from chance; more seconds may"
-    return None, reason
+    reason = f"rewritten, the whole model would be {gain(before, after):.3f} times as fast"
+    return None, reason + _obstacle(before, after, worth=1)

@@ -17,6 +17,7 @@ from subpixel.rewriter.layers import (
 
 ORIGINAL = "original"  # the site's own layers: only the memory format changes
 PRODUCTS = "products"  # of `ResizeConvolution`, whose blocks have a layout of their own in memory
+UNSHUFFLED = "unshuffled"  # of `UnshuffledConvolution`, which ONNX writes for inputs of one size
 
 # All that the rules give, by name.
 FORMS = {
@@ -27,7 +28,7 @@ FORMS = {
     PRODUCTS: "a resize and a convolution that share their products among the phases",
     "depthwise": "a depthwise LR convolution and a shuffle",
     "dropped": "nothing: the site changes nothing",
-    "unshuffled": "an unshuffle and a convolution of stride 1",
+    UNSHUFFLED: "an unshuffle and a convolution of stride 1",
 }
 IN_LR_SPACE = (Convolution, ResizeConvolution, Split, UnshuffledConvolution, Shuffle, Pad, Pointwise)
 

@@ -2,12 +2,10 @@
 
 import json
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-WIDTH = 100  # columns of the lines that list sites
-HEADER = ("site", "was", "became", "MMACs before", "after", "ms before", "after", "")
-TEXTS = 3  # columns from the left; what follows are numbers, and last the reason
+WIDTH = 80  # columns of the usual terminal
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Report:
-    """A rewrite, site by site and as a whole; `print` shows a table.
+    """A rewrite, site by site and as a whole; `print` shows it to people.
 
     Attributes:
         runtime: what was timed, with its version, threads and processor.
@@ -72,9 +70,9 @@ class Report:
         return json.dumps(asdict(self), indent=1)
 
     def __str__(self) -> str:
-        rows = [record for record in self.sites if record.macs is not None]
+        timed = [record for record in self.sites if record.macs is not None]
         others = [record for record in self.sites if record.macs is None]
-        lines = [self.runtime, *_table(rows), *_grouped(others)]
+        lines = [self.runtime, *(line for record in timed for line in _described(record)), *_grouped(others)]
         if self.milliseconds is not None:
             before, after = self.milliseconds
             lines.append(
@@ -88,30 +86,21 @@ class Report:
             for name, error in zip(names, self.error, strict=True)
             if error is not None
         ]
-        return "\n".join([*lines, *self.notes])
+        return "\n".join([*lines, *(line for note in self.notes for line in _wrapped(note))])
 
 
-def _table(records: list[Record]) -> list[str]:
-    rows = [HEADER, *map(_cells, records)] if records else []
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [_line(row, widths) for row in rows]
+def _described(record: Record) -> list[str]:
+    """Return what became of a site that may change, and below it the numbers."""
+    numbers = [_before_and_after(record, record.macs, "million multiply-accumulates", 1e6)]
+    if record.milliseconds is not None:
+        numbers.insert(0, _before_and_after(record, record.milliseconds, "ms"))
+    return [*_wrapped(str(record)), f"  {'; '.join(numbers)}"]
 
 
-def _cells(record: Record) -> tuple[str, ...]:
-    macs = [f"{count / 1e6:,.1f}" for count in record.macs or ()] or ["", ""]
-    times = [f"{time:,.2f}" for time in record.milliseconds or ()] or ["", ""]
-    if not record.changed:
-        macs[1] = times[1] = ""
-    return record.path, record.was, record.became, *macs, *times, record.reason
-
-
-def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    *columns, reason = cells
-    justified = (
-        text.ljust(width) if index < TEXTS else text.rjust(width)
-        for index, (text, width) in enumerate(zip(columns, widths, strict=False))
-    )
-    return "  ".join([*justified, reason]).rstrip()
+def _before_and_after(record: Record, numbers: Sequence[float] | None, unit: str, scale: float = 1) -> str:
+    assert numbers is not None
+    before, after = (f"{number / scale:,.{1 if scale > 1 else 2}f}" for number in numbers)
+    return f"{before} {unit}, now {after}" if record.changed else f"{before} {unit}"
 
 
 def _grouped(records: Iterable[Record]) -> list[str]:
@@ -119,14 +108,9 @@ def _grouped(records: Iterable[Record]) -> list[str]:
     paths: dict[tuple[str, str], list[str]] = {}
     for record in records:
         paths.setdefault((record.was, record.reason), []).append(record.path)
-    return [
-        line
-        for (was, reason), group in paths.items()
-        for line in textwrap.wrap(
-            f"kept {was}, {reason}: {', '.join(group)}",
-            WIDTH,
-            subsequent_indent="  ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    ]
+    texts = (f"kept {was}, {reason}: {', '.join(group)}" for (was, reason), group in paths.items())
+    return [line for text in texts for line in _wrapped(text)]
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

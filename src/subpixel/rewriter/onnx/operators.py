@@ -164,7 +164,7 @@ def _pads_to_reach(
 def _resize(operation: Operation) -> Chain:
     scales = _scales(operation)
     if scales is None:
-        return (Opaque("its size is given, not its factor"),)
+        return (Opaque("its output size is not proven to be a multiple of its input size"),)
     if max(scales) <= 1:
         return (Unchanged(),) if min(scales) == 1 and _gives_the_same(operation) else ()
     if reason := _no_factors(scales) or _irregular(operation, [int(scale) for scale in scales[2:]]):

@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 
 from subpixel.measure.difference import relative
 from subpixel.measure.race import Run
-from subpixel.rewriter.forms import KEPT, Choice
+from subpixel.rewriter.forms import KEPT, UNSHUFFLED, Choice
 from subpixel.rewriter.layers import (
-    Chain,
     Convolution,
     Layer,
     Pointwise,
     Shape,
     Transposed,
-    UnshuffledConvolution,
     signature,
 )
 from subpixel.rewriter.onnx.examples import Feeds, other_feeds, random_feeds
@@ -68,7 +66,7 @@ class OnnxTarget:
             self.bound = QUANTISED_BOUND
         self.notes: tuple[str, ...] = ()
         if hidden := _hidden_up_samplers(model):
-            self.notes = (f"{hidden} up-samplers in branches, loops and functions are left alone",)
+            self.notes = (f"up-samplers in branches, loops and functions, which are left alone: {hidden}",)
 
     def sites(self) -> list[Site[Any]]:
         """See `Target`."""
@@ -156,7 +154,7 @@ class OnnxTarget:
     def _reason(self, site: Site[Any]) -> str | None:
         if self._dtype(site) not in BOUNDS:
             return f"its pixels are {self._dtype(site).name}"
-        if any(map(_unshuffles, site.forms().values())) and not _of_fixed_sizes(self._data_value(site)):
+        if UNSHUFFLED in site.names and not _of_fixed_sizes(self._data_value(site)):
             return "the sizes of its input are symbolic"
         if self.graph.quantised(site.nodes[0]) is None and any(map(self.graph.reads_integers, site.nodes)):
             return "its weights are quantised, and would have to be quantised anew"
@@ -206,10 +204,6 @@ def _hidden_up_samplers(model: ir.Model) -> int:
 
 def _of_fixed_sizes(value: ir.Value) -> bool:
     return value.shape is not None and all(isinstance(size, int) for size in value.shape[2:])
-
-
-def _unshuffles(chain: Chain) -> bool:
-    return any(isinstance(layer, UnshuffledConvolution) for layer in chain)
 
 
 def _doubled(array: Any) -> NDArray[np.float64]:

@@ -133,7 +133,7 @@ def _resize(arguments: Arguments, x: Tensor, _node: fx.Node) -> Chain:
     if mode is None:
         return (Opaque(f"no rule for mode {arguments['mode']}"),)
     if factors is None:
-        return (Opaque("its size is given, not its factor"),)
+        return (Opaque("its output size is not proven to be a multiple of its input size"),)
     values = tuple(factors) if isinstance(factors, list | tuple) else (factors,) * (x.ndim - 2)
     if reason := _irregular(arguments, mode, values):
         return (Opaque(reason),)
