@@ -198,7 +198,7 @@ def test_that_the_whole_is_slower_is_cached_too(tmp_path: Path) -> None:
     again = Chains(FASTER)
     model, report = decided(again, cache=Cache(path))
     assert (model, again.timed) == (None, 0)
-    assert report.sites[0].reason == "rewritten, the whole model is not faster, as decided before"
+    assert report.sites[0].reason == "since the rewritten model was not faster when it was timed before"
 
 
 def test_without_a_path_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +280,7 @@ def test_a_slower_whole_keeps_every_site() -> None:
     model, report = decided(Chains(FASTER | {("whole", "after"): 1.01}))
     assert model is None
     assert not report.changed
-    assert report.sites[0].reason == "rewritten, the whole model would be 0.990 times as fast"
+    assert report.sites[0].reason == "since the rewritten model would be 0.990 times as fast"
     assert report.sites[0].milliseconds == (1000, 500)
     assert report.sites[1].reason == REASON
     assert report.milliseconds is None
@@ -299,7 +299,7 @@ def test_a_gain_that_may_be_chance_keeps_every_site(monkeypatch: pytest.MonkeyPa
     model, report = decided(Chains(FASTER))
     assert model is None
     assert report.sites[0].reason == (
-        "rewritten, the whole model would be 1.250 times as fast, "
+        "since the rewritten model would be 1.250 times as fast, "
         "but 7 rounds cannot tell this from chance: allow more seconds"
     )
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -278,6 +279,42 @@ def test_inputs_of_gigabytes(tmp_path: Path) -> None:
 def test_wrong_types_and_names(tmp_path: Path, change: Callable[[onnx.ModelProto], object]) -> None:
     """Whatever does not fit together."""
     refused(changed_file(tmp_path / "model.onnx", change), " must ")
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{"strides": [2, 2, 2]}, {"strides": 2.5}, {"strides": [0, 0]}, {"group": 3}, {"pads": [1]}],
+    ids=str,
+)
+def test_a_node_that_is_not_as_its_operator_says(tmp_path: Path, attributes: dict[str, Any]) -> None:
+    """OpenVINO runs some of them, so it must not be left to the runtime to refuse them."""
+
+    def change(proto: onnx.ModelProto) -> None:
+        node = proto.graph.node[0]
+        del node.attribute[:]
+        node.attribute.extend(onnx.helper.make_attribute(name, value) for name, value in attributes.items())
+
+    path = changed_file(tmp_path / "model.onnx", change)
+    with pytest.raises(ValueError, match=r"must (run on OpenVINO|have the attributes and inputs)"):
+        rewrite(path, runtime="openvino", seconds=0)
+
+
+@pytest.mark.parametrize("group", [0, -1])
+def test_no_group_is_an_error_and_not_the_end_of_the_process(tmp_path: Path, group: int) -> None:
+    """ONNX Runtime divides by it."""
+
+    def change(proto: onnx.ModelProto) -> None:
+        proto.graph.node[0].attribute.append(onnx.helper.make_attribute("group", group))
+
+    refused(changed_file(tmp_path / "model.onnx", change), rf"^group must be 1 or more; got {group} for Conv")
+
+
+def test_a_shuffle_by_nothing_names_its_node() -> None:
+    made = model(
+        lambda op, x: op("DepthToSpace", op("Conv", x, noise(4, 2, 3, 3)), blocksize=0), [1, 2, 5, 6]
+    )
+    with pytest.raises(ValueError, match=r"got DepthToSpace '.*blocksize must be 1 or more; got 0"):
+        rewrite(made, runtime="openvino", seconds=0)
 
 
 @pytest.mark.parametrize("opset", [10, 9, 1])

@@ -111,3 +111,14 @@ def test_sums_of_blocks_are_listed() -> None:
 
     (site,) = target(model(build, [2, 3, 4, 5]), X).sites()
     assert site.reason == "it sums blocks of pixels that overlap, which no rule is about"
+
+
+def test_no_picture_grows_beyond_the_memory() -> None:
+    """OpenVINO tells the shape of a repetition without computing it."""
+
+    def build(op: Maker, x: ir.Value) -> ir.Value:
+        rows = op("Unsqueeze", x, np.array([3]))
+        return op("Reshape", op("Tile", rows, np.array([1, 1, 1, 2**40, 1])), np.array([2, 3, -1, 5]))
+
+    _, report = rewrite(model(build, [2, 3, 4, 5]), X, runtime="openvino", seconds=0)
+    assert not report.sites

@@ -249,12 +249,12 @@ def _whole(
     if key in cache.models:
         return None, None if cache.models[
             key
-        ] else "rewritten, the whole model is not faster, as decided before"
+        ] else "since the rewritten model was not faster when it was timed before"
     runs = {"before": target.whole(None), "after": target.whole(model)}
     before, after = race(runs, WHOLE * settings.seconds, settings.seed).values()
     cache.models[key] = least_gain(before, after) > 1
     cache.save()
     if cache.models[key]:
         return _milliseconds(before, after), None
-    reason = f"rewritten, the whole model would be {gain(before, after):.3f} times as fast"
+    reason = f"since the rewritten model would be {gain(before, after):.3f} times as fast"
     return None, reason + _obstacle(before, after, worth=1)

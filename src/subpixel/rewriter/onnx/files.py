@@ -58,6 +58,7 @@ def checked(model: ir.Model, folder: Path | None = None) -> ir.Model:
         _check(tensor, folder)
     for graph in model.graphs():
         _check_sources(graph)
+        _check_groups(graph)
         try:
             graph.sort()
         except ValueError as error:
@@ -118,6 +119,16 @@ def _check_sources(graph: ir.Graph) -> None:
         if value.producer() is None and not value.is_graph_input() and not value.is_initializer():
             raise ValueError(
                 f"every value must come from a node or an input; got {value.name}, which does not."
+            )
+
+
+def _check_groups(graph: ir.Graph) -> None:
+    """Refuse what ONNX Runtime divides by without a look, which ends the process."""
+    for node in graph:
+        group = node.attributes.get("group")
+        if group is not None and group.type == ir.AttributeType.INT and group.as_int() < 1:
+            raise ValueError(
+                f"group must be 1 or more; got {group.as_int()} for {node.op_type} {node.name!r}."
             )
 
 

@@ -1,6 +1,7 @@
 """An ONNX graph as the search for sites sees it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ml_dtypes
@@ -151,7 +152,8 @@ class OnnxGraph:
 
     def _read_row(self, last: ir.Node) -> Row | None:
         """Return the row that ends in a node, opaque where it may do something else at other sizes."""
-        row = read_row(last, self.shapes, self._parameter)
+        with self._naming(last):
+            row = read_row(last, self.shapes, self._parameter)
         if row is None:
             return None
         data = row.nodes[0].inputs[0]
@@ -180,7 +182,19 @@ class OnnxGraph:
         shape = None if value is None else self.shapes.get(value.name or "")
         if node.domain or node.op_type not in READERS or shape is None or len(shape) < 3:
             return ()
-        return READERS[node.op_type](Operation(node, shape, self.constant))
+        with self._naming(node):
+            return READERS[node.op_type](Operation(node, shape, self.constant))
+
+    @contextmanager
+    def _naming(self, node: ir.Node) -> Iterator[None]:
+        """Turn what goes wrong with a node into an error that names it; not every runtime checks them all."""
+        try:
+            yield
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"a node must have the attributes and inputs of its operator; got {node.op_type} "
+                f"{self.path(node)!r}, with which reading failed ({error}). Check it with onnx.checker."
+            ) from error
 
 
 def fixed_values(model: ir.Model) -> set[ir.Value]:

@@ -18,6 +18,7 @@ from subpixel.rewriter.reference import compute
 
 LONGEST = 6  # nodes in a row
 LARGEST = 2**23  # pixels of the picture, so that a row is read in a moment
+MOST_REPEATED = 16  # times the largest picture: no node of a row makes fewer pixels than it reads
 
 Parameter = Callable[[ir.Value | None], NDArray[Any] | None]
 
@@ -69,8 +70,10 @@ def _reshaped_shape(node: ir.Node, shapes: Mapping[str, Shape], parameter: Param
 
 
 def _recognised(row: tuple[ir.Node, ...], shape: Shape, result: Shape, parameter: Parameter) -> Chain:
-    """What a row does, or an empty chain: candidates follow from the sizes, and the picture decides."""
+    """Return what a row does, or an empty chain: candidates follow from the sizes, the picture decides."""
     if not 3 <= len(shape) == len(result) or shape[0] != result[0] or not 0 < prod(shape) <= LARGEST:
+        return ()
+    if prod(result) > MOST_REPEATED * LARGEST:
         return ()
     factors = tuple(after // before for after, before in zip(result[2:], shape[2:], strict=True))
     if max(factors) < 2 or any(a % b for a, b in zip(result[2:], shape[2:], strict=True)):
@@ -90,7 +93,7 @@ def _recognised(row: tuple[ir.Node, ...], shape: Shape, result: Shape, parameter
 
 
 def _moved(node: ir.Node, x: NDArray[Any], parameter: Parameter) -> NDArray[Any]:
-    """What a node makes of an array."""
+    """Return what a node makes of an array."""
     return MOVES[node.op_type](node, x, *(parameter(value) for value in node.inputs[1:]))
 
 
@@ -99,7 +102,7 @@ def _reshape(node: ir.Node, x: NDArray[Any], wanted: Any) -> NDArray[Any]:
 
 
 def _with_copied(node: ir.Node, shape: Shape, wanted: Any) -> Shape:
-    """The sizes that a Reshape asks for: 0 stands for the one that was there, unless allowzero is set."""
+    """Return the sizes that a Reshape asks for; 0 keeps the size that was there, unless allowzero is set."""
     copied = node.attributes.get_int("allowzero", 0) == 0
     return tuple(shape[i] if n == 0 and copied else n for i, n in enumerate(wanted.tolist()))
 
@@ -113,7 +116,7 @@ def _expand(_node: ir.Node, x: NDArray[Any], shape: Any) -> NDArray[Any]:
 
 
 def _axes(node: ir.Node, axes: Any) -> tuple[int, ...]:
-    """From opset 13 on an input, before an attribute."""
+    """Return the axes, which are an input from opset 13 on, and an attribute before."""
     return tuple(node.attributes.get_ints("axes", ()) if axes is None else axes.tolist())
 
 

@@ -83,7 +83,14 @@ def _conv(operation: Operation) -> Chain:
     pads = _conv_pads(operation, strides, extents)
     if pads is None:
         return ()
-    return (Convolution(weight, operation.input(2), strides, pads, dilations, operation.integer("group", 1)),)
+    return (Convolution(weight, operation.input(2), strides, pads, dilations, _groups(operation, weight)),)
+
+
+def _groups(operation: Operation, weight: NDArray[Any]) -> int:
+    groups = operation.integer("group", 1)
+    if weight.shape[0] % groups:
+        raise ValueError(f"group must divide the {weight.shape[0]} kernels; got {groups}")
+    return groups
 
 
 def _conv_pads(operation: Operation, strides: Sequence[int], extents: Sequence[int]) -> Pads | None:
@@ -124,7 +131,7 @@ def _conv_transpose(operation: Operation) -> Chain:
         at, extra = (low, uneven) if inside else (min(low, high), more[axis])
         geometry.append(Axis(weight.shape[2 + axis], strides[axis], at, extra, dilations[axis]))
         crop.append((0, 0) if inside else (at - low, at - high))
-    layer = Transposed(weight, bias, tuple(geometry), operation.integer("group", 1))
+    layer = Transposed(weight, bias, tuple(geometry), _groups(operation, weight))
     return (layer, Pad(tuple(crop))) if any(map(any, crop)) else (layer,)
 
 
@@ -280,7 +287,9 @@ def repeats(where: str, nearest: str, factor: int) -> bool:
 
 
 def _depth_to_space(operation: Operation) -> Chain:
-    factor = operation.integer("blocksize", 1)
+    factor = operation.integer("blocksize", 0)
+    if factor < 1:
+        raise ValueError(f"blocksize must be 1 or more; got {factor}")
     return (Shuffle((factor, factor), "CRD" if operation.text("mode", "DCR") == "CRD" else "DCR"),)
 
 

@@ -121,7 +121,7 @@ def _quotient(node: ir.Node, constant: Constant, a: Sizes, b: Sizes) -> Sizes | 
 
 
 def _whole(_node: ir.Node, _constant: Constant, sizes: Sizes) -> Sizes | None:
-    """Sizes that rounding leaves as they are."""
+    """Return sizes that rounding leaves as they are, or None."""
     return sizes if all(size.factor.denominator == 1 for size in sizes) else None
 
 

@@ -44,7 +44,7 @@ UP_SAMPLING_OPERATORS = {"ConvTranspose", "DepthToSpace", "Resize"}
 
 
 class OnnxTarget:
-    """A model; see `target.Target`.
+    """An ONNX model that can be timed, proven and rewritten; see `target.Target`.
 
     Args:
         model: the model as it came.
