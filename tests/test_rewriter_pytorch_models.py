@@ -381,7 +381,7 @@ def test_exported_programs() -> None:
 
 
 class InPlaceOnTheInput(nn.Module):
-    """What moves in front of the resize must not change what others read."""
+    """What moves to before the resize must not change what others read."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -359,6 +359,16 @@ class WholeNumbers(Net):
         return self.conv(F.interpolate(x, size=(int(2 * h), int(w * 2.0))))
 
 
+class AsksForTheType(Net):
+    """Also the integers of the module itself are integers."""
+
+    times = 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.up(x) if type(self.times) is int else self.conv(x)
+        return F.interpolate(x, size=(int(self.times * x.shape[2]), 2 * int(x.shape[3])))
+
+
 class OneSizeForAll(Net):
     def forward(self, x: Tensor) -> Tensor:
         x = x[..., :4, :4]
@@ -406,9 +416,16 @@ def test_a_size_that_is_not_proven_to_be_a_multiple_is_kept(net: type[nn.Module]
     assert_same_function(changed, model, (square,), (noise(1, 4, 7, 5),))
 
 
+def test_a_forward_that_asks_for_the_type_of_a_number() -> None:
+    model = seeded(AsksForTheType())
+    changed, report = forcibly(model, EXAMPLE)
+    assert became(report) == {"up": "compact", "interpolate": "kept"}
+    assert_same_function(changed, model, (EXAMPLE,))
+
+
 @pytest.mark.parametrize("free", [False, True])
 def test_sizes_in_an_exported_program(free: bool) -> None:
-    """With fixed sizes also those that hang on another tensor's."""
+    """With fixed sizes also those that are another tensor's."""
     dims = {2: torch.export.Dim("h", min=4), 3: torch.export.Dim("w", min=4)}
     for net in (TwiceTheShape, ThriceEachSize, TwiceTheShapeOfALayer, SizeOfAnother):
         model = seeded(net())

@@ -88,7 +88,7 @@ def test_parts_that_are_left_alone_stay_loadable() -> None:
 
 
 class Shared(nn.Module):
-    """One convolution behind two resizes, and a transposed convolution called twice."""
+    """One convolution after each of two resizes, and a transposed convolution called twice."""
 
     def __init__(self) -> None:
         super().__init__()

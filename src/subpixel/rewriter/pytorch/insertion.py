@@ -43,9 +43,9 @@ def _assigned(node: fx.Node, values: Mapping[fx.Node, Any]) -> Iterator[tuple[fx
     if given.shape[:2] != size[:2] or given.dtype != values[zeros].dtype or not _only_of(zeros, x):
         return
     # m pixels r apart reach (m - 1) * r + 1 zeros; the rest, fewer than r, follows the last pixel.
-    behind = tuple(n - (m - 1) * r - 1 for n, m, r in zip(size[2:], given.shape[2:], steps, strict=True))
-    if all(n < r for n, r in zip(behind, steps, strict=True)):
-        yield node, (ZeroInsertion(steps, behind),)
+    after = tuple(n - (m - 1) * r - 1 for n, m, r in zip(size[2:], given.shape[2:], steps, strict=True))
+    if all(n < r for n, r in zip(after, steps, strict=True)):
+        yield node, (ZeroInsertion(steps, after),)
 
 
 def _only_of(node: fx.Node, x: fx.Node) -> bool:
@@ -92,12 +92,12 @@ def _reshaped(node: fx.Node, values: Mapping[fx.Node, Any]) -> Iterator[tuple[fx
     single = (n for size in x.shape[2:] for n in (size, 1))
     grown = (n for pair in zip(x.shape[2:], factors, strict=False) for n in pair)
     # From the last axis on, as F.pad wants them: (0, r - 1) on each cell, (0, 0) on each row of cells.
-    behind = [n for factor in reversed(factors) for n in (0, factor - 1, 0, 0)]
+    after = [n for factor in reversed(factors) for n in (0, factor - 1, 0, 0)]
     pads = list(row[2].args[1])
     result = (n * factor for n, factor in zip(x.shape[2:], factors, strict=False))
     shapes = ((*x.shape[:2], *sizes) for sizes in (single, grown, result))
     found = *(tuple(values[n].shape) for n in row[1:]), pads
-    if found != (*shapes, behind[: len(pads)]):
+    if found != (*shapes, after[: len(pads)]):
         return
     yield row[1], (ZeroInsertion(factors, tuple(factor - 1 for factor in factors)),)
     # The first node stands for all; the others do nothing more to its output.

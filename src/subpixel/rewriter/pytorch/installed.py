@@ -64,7 +64,7 @@ def with_batch(x: Tensor, ndim: int, batch_is_optional: bool) -> Tensor:
     """Return the input of a site with a batch.
 
     Raises:
-        ValueError: the input has other dimensions than that of the example, and the batch is not all.
+        ValueError: the input has not as many dimensions as in the example, and lacks more than a batch.
     """
     if x.dim() == ndim:
         return x

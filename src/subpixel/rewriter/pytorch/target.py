@@ -56,7 +56,8 @@ class Located(NamedTuple):
 class ModuleTarget:
     """A module; see `target.Target`.
 
-    The module is never run, since a run may change what it holds: copies are, which share its parameters.
+    Copies of the module run, which share its parameters: a run may change what it holds. The module itself
+    runs only where PyTorch cannot copy it before, once; see `first_copy`.
 
     Args:
         model: the module.

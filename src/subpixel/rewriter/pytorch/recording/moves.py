@@ -21,8 +21,8 @@ REASONS = {
 }
 
 
-class _Origin(NamedTuple):
-    """What a tensor was made of by moves alone, and the most axes that it had on the way."""
+class _Moved(NamedTuple):
+    """The shape that a tensor had before a row of moves, and the most axes that it had on the way."""
 
     shape: torch.Size
     most: int
@@ -32,7 +32,7 @@ class Moves:
     """Follows tensors through the functions that only move or repeat values."""
 
     def __init__(self) -> None:
-        self._origins: Any = WeakTensorKeyDictionary()
+        self._moved: Any = WeakTensorKeyDictionary()
 
     def kind(self, name: str, args: Any, kwargs: Mapping[str, Any], result: Any) -> str | None:
         """Return what up-sampling a call completes, a key of `REASONS`, or None."""
@@ -47,8 +47,8 @@ class Moves:
         # An index that drops pixels moves none.
         if name not in MOVES or (name == "__getitem__" and result.numel() != x.numel()):
             return None
-        shape, most = self._origins.get(x, _Origin(x.shape, x.ndim))
-        self._origins[result] = _Origin(shape, max(most, result.ndim))
+        shape, most = self._moved.get(x, _Moved(x.shape, x.ndim))
+        self._moved[result] = _Moved(shape, max(most, result.ndim))
         if result.ndim != len(shape) or most <= len(shape) or 0 in shape:
             return None
         return _kind(shape, result.shape, most)

@@ -9,6 +9,8 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from types import FunctionType
 from typing import Any, Protocol
 
 import torch
@@ -40,23 +42,15 @@ class Recorder(Protocol):
 
 
 @contextmanager
-def replaced(place: Any, name: str, value: Any) -> Iterator[None]:
+def temporary(place: Any, name: str, value: Any) -> Iterator[None]:
     """Put a value into an object, or into a dict of names, for a while."""
-    if isinstance(place, dict):
-        before = {name: place[name]} if name in place else {}
-        place[name] = value
-        try:
-            yield
-        finally:
-            del place[name]
-            place.update(before)
-        return
-    former = getattr(place, name)
-    setattr(place, name, value)
+    former = place[name] if isinstance(place, dict) else getattr(place, name)
+    put = place.__setitem__ if isinstance(place, dict) else partial(setattr, place)
+    put(name, value)
     try:
         yield
     finally:
-        setattr(place, name, former)
+        put(name, former)
 
 
 @contextmanager
@@ -69,7 +63,7 @@ def watched_parameters(read: Callable[[nn.Module], None]) -> Iterator[None]:
             read(module)
         return plain(module, name)
 
-    with replaced(nn.Module, "__getattr__", watched):
+    with temporary(nn.Module, "__getattr__", watched):
         yield
 
 
@@ -79,37 +73,48 @@ def patched(recorder: Recorder, names: dict[str, Any]) -> Iterator[None]:
 
     Args:
         recorder: is told of the calls.
-        names: the globals of the forward, which may have functions of `math` under names of their own. Only
-            these get another `int`, for PyTorch and others ask whether `type(x) is int`.
+        names: the globals of the forward, which may have functions of `math` under names of their own.
     """
     plain_call, plain_getattr, thread = nn.Module.__call__, nn.Module.__getattr__, threading.get_ident()
 
     def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        def forward(*args: Any, **kwargs: Any) -> Any:
+        def as_usual(*args: Any, **kwargs: Any) -> Any:
             return plain_call(module, *args, **kwargs)
 
         if threading.get_ident() != thread:
-            return forward(*args, **kwargs)
-        return recorder.call_module(module, forward, args, kwargs)
+            return as_usual(*args, **kwargs)
+        return recorder.call_module(module, as_usual, args, kwargs)
 
     def read(module: nn.Module, name: str) -> Any:
         value = plain_getattr(module, name)
         return value if threading.get_ident() != thread else recorder.attribute(value)
 
     with ExitStack() as patches:
-        patches.enter_context(replaced(nn.Module, "__call__", call))
-        patches.enter_context(replaced(nn.Module, "__getattr__", read))
-        patches.enter_context(replaced(builtins, "isinstance", _seeing_through(builtins.isinstance)))
+        patches.enter_context(temporary(nn.Module, "__call__", call))
+        patches.enter_context(temporary(nn.Module, "__getattr__", read))
+        patches.enter_context(temporary(builtins, "isinstance", _seeing_through(builtins.isinstance)))
         functions = {id(function) for function in vars(math).values() if callable(function)}
         for name in OF_NUMBERS:
-            patches.enter_context(replaced(torch, name, _recorded(getattr(torch, name), recorder)))
+            patches.enter_context(temporary(torch, name, _recorded(getattr(torch, name), recorder)))
         for place in (vars(math), names):
             for name, function in list(place.items()):
                 if id(function) in functions:
-                    patches.enter_context(replaced(place, name, _recorded(function, recorder)))
-        if "int" not in names:
-            patches.enter_context(replaced(names, "int", _recorded(int, recorder)))
+                    patches.enter_context(temporary(place, name, _recorded(function, recorder)))
         yield
+
+
+def with_recorded_int(forward: Any, recorder: Recorder) -> Any:
+    """Return a forward that computes the same, and whose `int` is recorded; the same one where that may fail.
+
+    The forward gets globals of its own, since other code may ask whether `type(x) is int`.
+    """
+    code = getattr(forward, "__code__", None)
+    if code is None or hasattr(forward, "__wrapped__") or "type" in code.co_names:
+        return forward
+    names = {"int": _recorded(int, recorder)} | forward.__globals__
+    copied = FunctionType(code, names, forward.__name__, forward.__defaults__, forward.__closure__)
+    copied.__kwdefaults__ = forward.__kwdefaults__
+    return copied
 
 
 def _seeing_through(plain: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:

@@ -28,7 +28,7 @@ def record_program(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str,
     values, moves = Values(), Moves()
     moved: list[tuple[fx.Node, str]] = []
 
-    class Witness(fx.Interpreter):
+    class Watcher(fx.Interpreter):
         def run_node(self, n: fx.Node) -> Any:
             values[n] = super().run_node(n)
             # Operators of aten do not come by a mode of functions, so they are looked at here.
@@ -38,7 +38,7 @@ def record_program(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str,
                 moved.append((n, kind))
             return values[n]
 
-    Witness(model).run(*args, *kwargs.values())
+    Watcher(model).run(*args, *kwargs.values())
     scope = Scope(model, "", model.graph, values)
     read_factors(scope)
     others = (Scope(model, n.name, fx.Graph(), Values(), reason=REASONS[kind], was=kind) for n, kind in moved)

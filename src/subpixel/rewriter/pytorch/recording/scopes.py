@@ -162,9 +162,12 @@ def _alone(model: nn.Module, name: str, call: Arguments) -> Scope:
     graph, (args, kwargs) = fx.Graph(), call
     module = model.get_submodule(name)
     x = graph.placeholder("x")
-    node = graph.call_module(name, (x, *args[1:]), kwargs)
+    if args:
+        node = graph.call_module(name, (x, *args[1:]), kwargs)
+    else:
+        node = graph.call_module(name, (), kwargs | {"input": x})
     values = Values()
-    values[x], values[node] = args[0] if args else kwargs.get("input"), module(*args, **kwargs)
+    values[x], values[node] = args[0] if args else kwargs["input"], module(*args, **kwargs)
     return Scope(model, "", graph, values, alone=True)
 
 

@@ -1,7 +1,7 @@
 """Sizes as formulas of the input's sizes, so that a resize to twice the input's size is one by a factor.
 
 A size is written as factor * symbol + offset, where the symbol is some size of which nothing is known. Two
-sizes are proven to have a ratio k in every call where both hang on the same symbol and
+sizes are proven to have a ratio k in every call where both depend on the same symbol and
 
     factor_1 = k * factor_2  and  offset_1 = k * offset_2.
 """

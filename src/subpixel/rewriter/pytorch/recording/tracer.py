@@ -20,7 +20,7 @@ from subpixel.rewriter.pytorch.graph import FixedSize, Value, Values
 from subpixel.rewriter.pytorch.guards import require
 from subpixel.rewriter.pytorch.modules import has_hooks, is_row, own_forward
 from subpixel.rewriter.pytorch.recording.lines import line_of_frame
-from subpixel.rewriter.pytorch.recording.patches import patched
+from subpixel.rewriter.pytorch.recording.patches import patched, with_recorded_int
 from subpixel.rewriter.pytorch.recording.sizes import depends_on_size
 from subpixel.rewriter.pytorch.recording.witness import Witness, has_witness
 
@@ -105,7 +105,7 @@ class Tracer(fx.Tracer):
                 positional.append(self._unpacked(value))
             else:
                 named[name] = self._unpacked(value)
-        return type(root).forward(root, *positional, **named)
+        return with_recorded_int(type(root).forward, self)(root, *positional, **named)
 
     def _placeholder(self, parameter: inspect.Parameter) -> Any:
         name, default = str(parameter).partition(":")[0].partition("=")[0], parameter.default
@@ -240,7 +240,7 @@ class Tracer(fx.Tracer):
         return self.proxy(self.create_node("call_function", list, (self.create_arg(items),), {}))
 
     def _settle(self, before: Mapping[str, Value]) -> None:
-        """Record what the forward left behind: lists that it changed, attributes that it only set again."""
+        """Record what the forward leaves: lists that it changed, attributes that it only set again."""
         for each in self._lists:
             if not _same(each.items, each.before):
                 arguments: Any = self.create_arg((each.witness, slice(None), each.items))

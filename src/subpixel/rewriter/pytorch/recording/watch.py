@@ -36,7 +36,7 @@ class Seen:
 
 
 def watch(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Seen:
-    """Run a model, and see."""
+    """Run a model and return what the run shows."""
     args, kwargs = clone_arguments((args, dict(kwargs)))  # the model may write to them
     seen, stack = Seen(), list[nn.Module]()
 
