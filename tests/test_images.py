@@ -590,7 +590,7 @@ def test_a_damaged_file_is_enlarged_or_refused_in_plain_words(
 
 
 @pytest.mark.parametrize("name", SAVE_OPTIONS)
-def test_a_file_with_nothing_behind_its_first_bytes_is_refused(
+def test_a_file_with_nothing_after_its_first_bytes_is_refused(
     save: Save, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     source = noisy(name, save)

@@ -36,7 +36,8 @@ def evaluate(
         ),
     ],
     data: Annotated[
-        list[Path], typer.Option(metavar="DIR...", help="Folders of HR images.", parser=local_path)
+        list[Path],
+        typer.Option(metavar="DIR...", help="Folders of high-resolution images.", parser=local_path),
     ],
     *,
     engine: Engine = "auto",

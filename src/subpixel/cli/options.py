@@ -46,7 +46,12 @@ def _log_from(level: int) -> Callable[[bool], None]:
 # Every command takes these two last, as `_verbose: Verbose = False, _debug: Debug = False`.
 Verbose = Annotated[
     bool,
-    typer.Option("--verbose", "-v", help="Say which choices are made.", callback=_log_from(logging.INFO)),
+    typer.Option(
+        "--verbose",
+        "-v",
+        help="Say what is chosen, for example the engine.",
+        callback=_log_from(logging.INFO),
+    ),
 ]
 Debug = Annotated[
     bool, typer.Option("--debug", help="Show the traceback of an error.", callback=_log_from(logging.DEBUG))
@@ -58,5 +63,7 @@ Engine = Annotated[
 ]
 Precision = Annotated[
     Literal["auto", "f32", "bf16"],
-    typer.Option(help="The precision of the engine; auto takes the faster, but f32 beyond 8 bits."),
+    typer.Option(
+        help="The precision of the engine; auto takes the faster one, and f32 for more than 8 bits."
+    ),
 ]

@@ -33,7 +33,7 @@ def rewrite(
     ] = "onnxruntime",
     change: Annotated[
         Literal["faster", "all"],
-        typer.Option(help="Change what is measured to be faster, or all that has an exact LR form."),
+        typer.Option(help="Change the up-samplers that become faster, or all that have another exact form."),
     ] = "faster",
     shape: Annotated[
         list[str] | None,
@@ -55,7 +55,8 @@ def rewrite(
         int | None, typer.Option(help="Threads of the runtime. Without it the runtime chooses.")
     ] = None,
     seconds: Annotated[
-        float, typer.Option(help="Time to spend on timing each site; the whole model takes eight times this.")
+        float,
+        typer.Option(help="Seconds for measuring each up-sampler; the whole model takes eight times this."),
     ] = 2.0,
     seed: Annotated[int, typer.Option(help="The seed of random inputs and of the order of timing.")] = 0,
     cache: Annotated[

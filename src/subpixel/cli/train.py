@@ -40,7 +40,9 @@ def train(
     data: Annotated[
         list[Path],
         typer.Option(
-            metavar="DIR...", help="Folders of HR images; folders in them count.", parser=local_path
+            metavar="DIR...",
+            help="Folders of high-resolution images; folders in them are searched too.",
+            parser=local_path,
         ),
     ],
     out: Annotated[
@@ -71,7 +73,7 @@ def train(
         int, typer.Option(min=1, help="How many patches a step sees on each device.")
     ] = Recipe.batch,
     patch: Annotated[
-        int, typer.Option(min=1, help="The side of a training patch, in LR pixels.")
+        int, typer.Option(min=1, help="The side of a training patch, in low-resolution pixels.")
     ] = Recipe.patch,
     learning_rate: Annotated[
         float, typer.Option(help="The highest learning rate, which falls along a cosine.")

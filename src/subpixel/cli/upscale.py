@@ -52,7 +52,7 @@ def upscale(
     ] = None,
     *,
     scale: Annotated[
-        int | None, typer.Option(help="2, 3 or 4. Without it the scale of --network, or 2 without both.")
+        int | None, typer.Option(help="2, 3 or 4. Without it the scale of --network, or else 2.")
     ] = None,
     size: Annotated[
         str | None,

@@ -229,7 +229,7 @@ def _embed_in_avif(path: Path, exif_data: bytes) -> None:
         (meta,) = (box for kind, box in _boxes(head, 0, len(head)) if kind == b"meta")
         parts = dict(_boxes(head, meta.start + 4, meta.stop))
         place, base, sizes = _extent(head, parts[b"iloc"].start, _exif_item(head, parts[b"iinf"]))
-        payload = bytes(4) + exif_data  # four bytes for how far on EXIF's header is: at once
+        payload = bytes(4) + exif_data  # four bytes say how far after them EXIF starts: at once
         start = file.seek(0, os.SEEK_END) + 8
         file.write(struct.pack(">I4s", len(payload) + 8, b"mdat") + payload)
         file.seek(place)

@@ -137,7 +137,7 @@ def read_array(path: Path) -> NDArray[np.uint8]:
 
 
 def _identified(path: Path) -> Format:
-    """Return the format of a file; refuse what libvips would wait for, or would give a part of."""
+    """Return the format of a file; refuse pipes, and files of which libvips would give only a part."""
     if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():  # a pipe would wait for ever
         raise ValueError("an image must be a file; got a pipe, a socket or a device.")
     file_format = formats.by_content(path)

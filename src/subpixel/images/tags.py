@@ -22,7 +22,7 @@ WIDTHS = (0x0100, 0xA002)  # ImageWidth, PixelXDimension
 HEIGHTS = (0x0101, 0xA003)
 THUMBNAIL, THUMBNAIL_LENGTH = 0x0201, 0x0202
 
-# The tags of a TIFF file that describe the picture, not of how the file stores it.
+# The tags of a TIFF file that describe the picture, and not how the file stores it.
 DESCRIPTIVE = {
     X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT,
     0x010D, 0x010E, 0x010F, 0x0110, 0x011D, 0x0131, 0x0132, 0x013B, 0x013C,  # DocumentName ... HostComputer

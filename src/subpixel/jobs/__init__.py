@@ -1,1 +1,1 @@
-"""Many images: what goes where, and doing it. It is handed what to run."""
+"""Many images: where each output goes, and a run over them. The caller hands in what enlarges."""

@@ -17,7 +17,7 @@ class Job:
     """An input and its output.
 
     Attributes:
-        source: an image, or a folder that there is a problem with.
+        source: an image, or a folder that has a problem.
         destination: where the enlarged image goes.
         problem: why that cannot be done; None if it can.
     """
