@@ -200,7 +200,7 @@ def test_an_output_that_cannot_be_written_is_a_failure(run: Run) -> None:
     [
         (("--network", "espcn-x9"), "--network: a network must be"),
         (("--network", "text"), "--network: "),
-        (("--scale", "7"), "--scale: the scale must be 2 or 3 or 4; got 7"),
+        (("--scale", "7"), "--scale: the scale must be 2, 3 or 4; got 7"),
         (("--scale", "two"), "'--scale': "),
         (("--size", "0x"), "--size: it must be like 1920x1080, 1920x or x1080; got '0x'"),
         (("--size", "x"), "--size: it must be like"),

@@ -95,7 +95,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
     run(tmp_path)
-    with pytest.raises(ValueError, match="must be the one of its checkpoint"):
+    with pytest.raises(
+        ValueError, match=r"must be the one of its checkpoint .*; got batch=5, it has batch=\d+\. Give"
+    ):
         run(tmp_path, Recipe(**{**RECIPE.__dict__, "batch": 5}), resume=True)
 
 

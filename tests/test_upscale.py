@@ -333,7 +333,7 @@ def test_what_is_no_image_at_all_is_refused() -> None:
 
 
 def test_a_scale_that_there_is_no_network_for_is_refused() -> None:
-    with pytest.raises(ValueError, match="the scale must be 2; got 3"):
+    with pytest.raises(ValueError, match="the scale must be 2, as that of the network; got 3"):
         Upscaler(ESPCN).image(noise(4, 4), scale=3)
     with pytest.raises(ValueError, match="a network must be"):
         Upscaler("no-such-network")

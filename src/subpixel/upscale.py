@@ -180,7 +180,9 @@ class Upscaler:
         if not _is_integer(scale):
             raise TypeError(f"the scale must be an integer; got {scale!r}.")
         if scale not in self._factors:
-            raise ValueError(f"the scale must be {' or '.join(map(str, self._factors))}; got {scale}.")
+            allowed = " or ".join(", ".join(map(str, self._factors)).rsplit(", ", 1))
+            which = "" if self._default_names else ", as that of the network"
+            raise ValueError(f"the scale must be {allowed}{which}; got {scale}.")
         return int(scale)  # NumPy's small integers would overflow in what is computed from it
 
     def prepare(self, scale: int | None = None) -> None:

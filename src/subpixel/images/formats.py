@@ -1,6 +1,7 @@
 """The image file formats: what each can hold, and how its files are recognised."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,4 +171,9 @@ def unsupported(kind: Unsupported) -> ValueError:
     return ValueError(f"{kind.name} is not supported: an image must be {_NAMES}.")
 
 
-_NAMES = ", ".join(file_format.name for file_format in FORMATS)
+def names(some: Iterable[Format]) -> str:
+    """Return the names of formats as alternatives, such as "PNG, JPEG or WebP"."""
+    return " or ".join(", ".join(file_format.name for file_format in some).rsplit(", ", 1))
+
+
+_NAMES = names(FORMATS)

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -114,17 +114,13 @@ def _check_fit(target: Format, picture: Picture, width: int, height: int) -> Non
     if side > target.max_side:
         raise ValueError(
             f"a side of {target.name} has at most {target.max_side} pixels; got {width}x{height}. "
-            f"Use {_names(f for f in formats.FORMATS if f.max_side >= side)}."
+            f"Use {formats.names(f for f in formats.FORMATS if f.max_side >= side)}."
         )
     if picture.pages > 1 and not target.pages:
         raise ValueError(
             f"{target.name} has one page; got {picture.pages}. "
-            f"Use {_names(f for f in formats.FORMATS if f.pages)}."
+            f"Use {formats.names(f for f in formats.FORMATS if f.pages)}."
         )
-
-
-def _names(some: Iterable[Format]) -> str:
-    return ", ".join(file_format.name for file_format in some)
 
 
 def _quality(picture: Picture, target: Format) -> int | None:

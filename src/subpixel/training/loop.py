@@ -1,7 +1,7 @@
 """The training loop, for any model that exports an LR network."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -153,11 +153,22 @@ class _Run:
                 f"{checkpoint} must be a whole checkpoint; it cannot be read: {error}"
             ) from error
         if recipe != self._state["recipe"]:
+            wanted, held = _differences(self._state["recipe"], recipe)
             raise ValueError(
-                f"a resumed run must be the one of its checkpoint {checkpoint}; got {self._state['recipe']}, "
-                f"it has {recipe}. Give the same options, or another output."
+                f"a resumed run must be the one of its checkpoint {checkpoint}; got {wanted}, it has {held}. "
+                "Give the same options, or another output."
             )
         self._fabric.load(checkpoint, self._state, weights_only=True)
+
+
+def _differences(one: Mapping[str, object], other: Mapping[str, object]) -> tuple[str, str]:
+    """Return the entries of two recipes that are not the same in both, as words such as "steps=20"."""
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+
+    def words(recipe: Mapping[str, object]) -> str:
+        return ", ".join(f"{name}={recipe.get(name)}" for name in names)
+
+    return words(one), words(other)
 
 
 def validate(model: Model, pairs: Sequence[Pair], fabric: "Fabric") -> float:
