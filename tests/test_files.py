@@ -1,4 +1,5 @@
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -151,8 +152,12 @@ def test_two_processes_that_write_the_same_output_do_not_disturb_each_other(tmp_
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="disk full") as error, replacing(tmp_path / "a.png"):
-        raise OSError(errno.ENOSPC, "No space left on device")
-    assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(tmp_path))
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [(errno.ENOSPC, "disk full"), (errno.EFBIG, "the output is larger than files may be here")],
+)
+def test_a_full_disk_is_named(tmp_path: Path, number: int, message: str) -> None:
+    with pytest.raises(OSError, match=message) as error, replacing(tmp_path / "a.png"):
+        raise OSError(number, os.strerror(number))
+    assert (error.value.errno, error.value.filename) == (number, str(tmp_path))
     assert list(tmp_path.iterdir()) == []

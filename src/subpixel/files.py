@@ -15,6 +15,7 @@ if sys.platform != "win32":  # Windows has no such locks: there, only the age of
     import fcntl
 
 DISK_FULL = "disk full"
+FILE_TOO_LARGE = "the output is larger than files may be here"
 PREFIX = ".subpixel-"
 ABANDONED_AFTER = 24 * 3600  # seconds, where no lock shows whether the owner of a file lives
 
@@ -42,18 +43,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def naming_a_full_disk(folder: Path) -> Iterator[None]:
-    """Have the error of a full disk say so, and name a folder on the disk."""
+    """Have the error of a full disk, or of a file that is too large for it, say so and name the folder."""
     try:
         yield
     except OSError as error:
-        if error.errno != errno.ENOSPC or str(error.strerror).startswith(DISK_FULL):
+        reason = {errno.ENOSPC: DISK_FULL, errno.EFBIG: FILE_TOO_LARGE}.get(error.errno or 0)
+        if reason is None or str(error.strerror).startswith(reason):
             raise
-        raise disk_full(folder) from error
-
-
-def disk_full(folder: Path) -> OSError:
-    """Return the error for a disk without room, on which this folder is."""
-    return OSError(errno.ENOSPC, DISK_FULL, str(folder))
+        raise OSError(error.errno, reason, str(folder)) from error
 
 
 @contextmanager
