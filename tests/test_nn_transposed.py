@@ -1,5 +1,6 @@
 """`subpixel.nn.ConvTranspose*d` replaces PyTorch's by a change of the import."""
 
+import ast
 import copy
 import inspect
 import io
@@ -12,7 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
+import subpixel.functional
 import subpixel.nn
+import subpixel.strips
 from subpixel.functional import Form
 
 FORMS: tuple[Form, ...] = ("auto", "transposed", "aligned", "compact", "split")
@@ -202,3 +205,17 @@ def test_a_missing_pytorch_is_explained(module: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.endswith("Run: pip install 'subpixel[torch]'\n")
+
+
+@pytest.mark.parametrize("module", [subpixel.nn, subpixel.functional, subpixel.strips])
+def test_nothing_private_of_pytorchs_is_used(module: Any) -> None:
+    """A model in use must outlive PyTorch's releases: all private names are those of the file itself."""
+    nodes = list(ast.walk(ast.parse(inspect.getsource(module))))
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    used |= {
+        name for node in nodes if isinstance(node, ast.ImportFrom) for name in (node.module or "").split(".")
+    }
+    used |= {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    own |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    assert {name for name in used if name.startswith("_") and not name.endswith("__")} <= own

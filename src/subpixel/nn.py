@@ -11,32 +11,30 @@ from subpixel.geometry import IntOrInts, per_axis
 with needing("torch"):
     import torch
     from torch import Tensor
-    from torch.nn.modules.conv import _ConvTransposeNd
 
 
 # A002: PyTorch names the argument of `forward` input, and callers may too.
 
 
-class _InLRSpace(_ConvTransposeNd):
-    """A transposed convolution of PyTorch's with a choice of how the forward pass computes it."""
+class _InLRSpace(torch.nn.Module):
+    """The forward pass of a transposed convolution of PyTorch's, with a choice of how it is computed."""
 
-    padding: tuple[int, ...]
+    weight: Tensor
+    bias: Tensor | None
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: Any  # integers, though PyTorch's base of all convolutions has words too
+    output_padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
 
     def __init__(self, *args: Any, form: F.Form = "auto", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.form = form
 
-    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:  # noqa: A002
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:  # noqa: A002
         """Return (batch, c_out, *m) for (batch, c_in, *n), the batch optional; `output_size` may pick m."""
-        output_padding = self._output_padding(
-            input,
-            output_size,
-            self.stride,  # type: ignore[arg-type]  # a list, but only for TorchScript
-            self.padding,  # type: ignore[arg-type]
-            self.kernel_size,  # type: ignore[arg-type]
-            len(self.kernel_size),
-            self.dilation,  # type: ignore[arg-type]
-        )
+        output_padding = self.output_padding if output_size is None else self._padding_for(output_size, input)
         return F.conv_transpose(
             input,
             self.weight,
@@ -49,10 +47,33 @@ class _InLRSpace(_ConvTransposeNd):
             form=self.form,
         )
 
+    def _padding_for(self, size: Sequence[int], x: Tensor) -> list[int]:
+        """Return the output_padding that gives an output of this size; what is wrong, PyTorch's words say."""
+        ndim = len(self.kernel_size)
+        others = 2 if x.ndim == ndim + 2 else 1  # axes before the spatial ones
+        if len(size) == others + ndim:
+            size = size[others:]
+        if len(size) != ndim:
+            raise ValueError(
+                f"ConvTranspose{ndim}D: for {x.ndim}D input, output_size must have {ndim} or {others + ndim} "
+                f"elements (got {len(size)})"
+            )
+        parameters = zip(
+            x.shape[others:], self.stride, self.padding, self.dilation, self.kernel_size, strict=True
+        )
+        least = [(n - 1) * s - 2 * p + d * (k - 1) + 1 for n, s, p, d, k in parameters]
+        most = [low + stride - 1 for low, stride in zip(least, self.stride, strict=True)]
+        if any(m < low or m > high for m, low, high in zip(size, least, most, strict=True)):
+            raise ValueError(
+                f"requested an output size of {size}, but valid sizes range from {least} to {most} (for an "
+                f"input of {x.shape[2:]})"
+            )
+        return [m - low for m, low in zip(size, least, strict=True)]
+
     def extra_repr(self) -> str:
         """Return what `repr` shows: PyTorch's text, and the form unless it is the default."""
         form = "" if self.form == "auto" else f", form={self.form!r}"
-        return f"{super().extra_repr()}{form}"  # type: ignore[no-untyped-call]
+        return f"{super().extra_repr()}{form}"
 
 
 class ConvTranspose1d(_InLRSpace, torch.nn.ConvTranspose1d):
