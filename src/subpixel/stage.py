@@ -1,4 +1,4 @@
-"""One enlargement of a tile: a network for what is seen sharply, bicubic interpolation for the rest."""
+"""One enlargement of a tile: by a network where eyes see sharply, by bicubic interpolation elsewhere."""
 
 from math import sqrt
 
@@ -20,9 +20,8 @@ from subpixel.raster import Colour, Layout
 # last-level cache: 32 channels of 256 x 512 pixels are 16 MiB.
 TILE_ROWS = 256
 TILE_COLUMNS = 512
-TILE_WIDTH = (
-    64  # channels; tiles of a wider network are smaller, so that its feature maps need no more memory
-)
+# Channels; tiles of a wider network are smaller, so that its feature maps need no more memory.
+TILE_WIDTH = 64
 
 
 class Stage:

@@ -53,8 +53,8 @@ class Upscaler:
             the scale that is asked for.
         engine: "openvino", "onnxruntime", "torch", or "auto" for the one that is measured to be the fastest
             here; see `subpixel.engines.choice.fastest`.
-        precision: "f32", "bf16", or "auto" for the faster one, which is f32 except for 8-bit images on a
-            processor that has bf16.
+        precision: "f32", "bf16", or "auto": for 8-bit images the faster one of those that the processor has,
+            for all others f32.
 
     Raises:
         ValueError: no such network.

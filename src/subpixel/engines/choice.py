@@ -40,7 +40,7 @@ def fastest(network: LRNetwork, names: Sequence[Name], allowed: Sequence[Precisi
     They run by turns on random planes. The winner is remembered, in this process and in the file of
     `subpixel.engines.cache`, for as long as these stay the same: the layers of the network, what there is to
     choose from, the versions of the engines, the processor's instruction sets, and the number of processors.
-    So the choice costs less than half a second once, and nothing later.
+    So the choice costs less than half a second once, with the imports, and nothing later.
 
     PyTorch takes part where it is imported already, where there is an NVIDIA driver, and where it is the only
     engine: elsewhere its import takes longer than the whole choice. A network that is too large for a short
@@ -78,6 +78,7 @@ def fastest(network: LRNetwork, names: Sequence[Name], allowed: Sequence[Precisi
 
 
 def _contestants(names: Sequence[Name]) -> Sequence[Name]:
+    """Return the engines to choose from: PyTorch only where its import costs nothing or promises much."""
     if "torch" in sys.modules or has_nvidia_driver():
         return names
     return [name for name in names if name != "torch"] or names
@@ -92,6 +93,7 @@ def _key(network: LRNetwork, names: Sequence[Name], allowed: Sequence[Precision]
 
 
 def _version(package: str) -> str:
+    """Return the version of an installed package."""
     try:
         return version(package)
     except PackageNotFoundError:  # it is installed under another name, for example as onnxruntime-gpu
