@@ -20,7 +20,7 @@ Choose = Callable[[Sequence[str]], str]
 def forced(choose: Choose) -> Iterator[None]:
     """A race that the form wins that is chosen among the names; each of them is run once."""
 
-    def race(runs: Any, _seconds: float, _seed: int) -> dict[Any, list[float]]:
+    def race(runs: Any, _seconds: float, _seed: int, **_options: Any) -> dict[Any, list[float]]:
         for run in runs.values():
             run()
         _, *forms = map(str, runs)

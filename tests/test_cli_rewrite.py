@@ -24,7 +24,7 @@ Run = Callable[..., tuple[int, str, list[str]]]
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Run `subpixel rewrite` in a folder with models: exit status, output, lines of errors."""
     race = decide.race
-    monkeypatch.setattr(decide, "race", lambda runs, _seconds, seed: race(runs, 0.01, seed))
+    monkeypatch.setattr(decide, "race", lambda runs, _seconds, seed, **more: race(runs, 0.01, seed, **more))
     monkeypatch.chdir(tmp_path)
     files.save_model(upsampler(), Path("decoder.onnx"))
     files.save_model(model(lambda op, x: op("Relu", x), [1, 3, 4, 4]), Path("nothing.onnx"))

@@ -22,7 +22,8 @@ SETTLED = 5.0  # seconds; what a first run does only once is little of such a ti
 ROUNDS = 7  # before the race is decided early: then all must agree
 LEAST_ROUNDS = 2  # where the time is over: a single round has no spread
 MOST_ROUNDS = 10_000
-HOPELESS = 1.6  # a computation that is so many times slower than the fastest is timed no further
+HOPELESS = 1.6  # a computation that is always so many times slower than the fastest is timed no further
+DISTURBED = 2  # times more after a single round, which something else may have slowed
 
 EARLY_ODDS = 100  # to one against a wrong early decision: every round from the seventh on asks again
 ODDS = 16  # to one at the end, which asks once: about the 95 % that fewer rounds are asked for
@@ -69,8 +70,10 @@ def _hopeful(
     times: Mapping[NameT, Sequence[float]], alive: Collection[NameT], needed: Collection[NameT]
 ) -> list[NameT]:
     """Return the names that are worth another round."""
-    limit = HOPELESS * min(median(times[name]) for name in alive)
-    return [name for name in alive if name in needed or median(times[name]) < limit]
+    fastest = min(median(times[name]) for name in alive)
+    rounds = max(len(times[name]) for name in alive)
+    limit = fastest * HOPELESS * (DISTURBED if rounds == 1 else 1)
+    return [name for name in alive if name in needed or min(times[name]) < limit]
 
 
 def separated(times: Mapping[NameT, Sequence[float]]) -> bool:

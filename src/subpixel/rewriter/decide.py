@@ -134,7 +134,10 @@ def _choice(times: Times, change: Change) -> Choice:
 
 
 def _fastest(times: Times) -> Choice:
-    return min((choice for choice in times if choice != KEPT), key=lambda choice: median(times[choice]))
+    """Return the fastest form of those that were timed to the end, if any was."""
+    forms = [choice for choice in times if choice != KEPT]
+    finished = [choice for choice in forms if len(times[choice]) == len(times[KEPT])]
+    return min(finished or forms, key=lambda choice: median(times[choice]))
 
 
 def _described(record: Record, site: Site[Any], choice: Choice, target: Target[Any], times: Times) -> Record:
@@ -156,7 +159,7 @@ def _obstacle(before: Sequence[float], after: Sequence[float], worth: float) -> 
         return ""
     if gain(before, after) < worth:
         return f", and a change must gain {worth - 1:.0%}"
-    return f", but {len(before)} rounds cannot tell this from chance: allow more seconds"
+    return f", but {min(len(before), len(after))} rounds cannot tell this from chance: allow more seconds"
 
 
 def _milliseconds(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
@@ -251,7 +254,7 @@ def _whole(
             key
         ] else "since the rewritten model was not faster when it was timed before"
     runs = {"before": target.whole(None), "after": target.whole(model)}
-    before, after = race(runs, WHOLE * settings.seconds, settings.seed).values()
+    before, after = race(runs, WHOLE * settings.seconds, settings.seed, always=list(runs)).values()
     cache.models[key] = least_gain(before, after) > 1
     cache.save()
     if cache.models[key]:
