@@ -153,6 +153,7 @@ def test_an_empty_path_names_its_option(arguments: tuple[str, ...], run: Run) ->
     ("line", "told"),
     [
         ("photo.jpg", "No such command 'photo.jpg'. See: subpixel --help"),
+        ("upscle", "No such command 'upscle'. Did you mean 'upscale'? See: subpixel --help"),
         ("networks --all", "No such option: --all. See: subpixel networks --help"),
         ("upscale", "Missing argument 'INPUT'. See: subpixel upscale --help"),
         ("upscale a.png --scale two", "Invalid value for '--scale': "),

@@ -35,7 +35,7 @@ def ycbcr_to_rgb(ycbcr: Planes) -> Planes:
 
 
 def to_studio(grey: Planes) -> Planes:
-    """Return the Y of a grey image, which is that of R = G = B."""
+    """Return the luma of a grey image in studio range: Y = (16 + 219 * grey) / 255, for grey in 0..1."""
     return grey * np.float32(WHITE - BLACK) + np.float32(BLACK)
 
 

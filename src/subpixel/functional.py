@@ -415,7 +415,7 @@ def _regroup(
 
 
 def memory_format(x: Tensor) -> torch.memory_format:
-    """Return how pixels and channels lie in memory: channels last, or contiguous where both would do."""
+    """Return the memory format of a tensor: channels last, or contiguous if its strides fit both formats."""
     last = CHANNELS_LAST.get(x.ndim)
     # Asked by strides, since under `torch.vmap` a tensor cannot be asked for a format by name.
     if last is None or x.is_contiguous() or not x.movedim(1, -1).is_contiguous():

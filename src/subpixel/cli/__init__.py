@@ -68,7 +68,8 @@ def _message(error: typer.TyperException) -> str:
     message, context = error.format_message(), getattr(error, "ctx", None)
     if context is None or type(error) is typer.BadParameter:
         return message
-    return f"{message.rstrip('.')}. See: {context.command_path} --help"
+    end = "" if message.endswith("?") else "."  # "Did you mean 'upscale'?"
+    return f"{message.rstrip('.')}{end} See: {context.command_path} --help"
 
 
 def _repeated(arguments: Sequence[str]) -> list[str]:

@@ -23,7 +23,7 @@ _ASSUMED_RESOLUTION = 72 / 25.4  # pixels a millimetre, where a file has no reso
 
 
 def with_header(image: Any, picture: Picture, target: Format, size: Size) -> Any:
-    """Return an image with those fields of the original's header that libvips writes."""
+    """Return an image with the fields of the original header that libvips can write."""
     original = picture.image
     across, down = _resolution(original) or (_ASSUMED_RESOLUTION, _ASSUMED_RESOLUTION)
     carried = (*_CARRIED, "loop", "image-description", "resolution-unit")

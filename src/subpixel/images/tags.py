@@ -115,7 +115,7 @@ class _Layout(NamedTuple):
 
 
 def corrected(exif: bytes, width: int, height: int) -> bytes:
-    """Return EXIF of an upright picture of a new size, without thumbnail; all other bytes as they were.
+    """Return EXIF data with upright orientation, the new size and no thumbnail; other bytes are unchanged.
 
     Raises:
         ValueError: the EXIF is broken.

@@ -158,7 +158,8 @@ class UnshuffledConvolution(Layer):
     Attributes:
         weight: (c_out, c_in * prod(r) // groups, *K).
         bias: (c_out,) or None.
-        geometry: of the strided convolution, alike on both sides.
+        geometry: kernel, stride and padding of the strided convolution, one for each axis; the padding is the
+            same on both sides.
         groups: blocks of channels that do not mix.
     """
 

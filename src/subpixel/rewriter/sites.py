@@ -101,7 +101,7 @@ class Site(Generic[NodeT]):
 
 
 def find(graph: Graph[NodeT]) -> list[Site[NodeT]]:
-    """Return all up-samplers of a graph, in order, as sites; no node is changed by two."""
+    """Return all up-samplers of a graph as sites, in the order of the graph; no two change the same node."""
     taken: set[NodeT] = set()
     named: set[NodeT] = set()
     sites, declined = [], []
