@@ -29,7 +29,7 @@ _BLOCK = 16  # channels that kernels compute at once, even for a layer that has 
 # A processor does 10**10 to 10**11 multiply-accumulates in a second, so a run takes 4 to 40 ms: long beside
 # the cost of a call, and short enough for several rounds.
 _MACS_PER_PROCESSOR = 4e8
-_SECONDS = 0.2  # for a race; each engine runs three times in any case, or twice where it is hopeless
+_SECONDS = 0.1  # for a race; each engine runs three times in any case, or twice where it is hopeless
 
 _ONE_RACE = Lock()  # at a time: two would measure each other
 
