@@ -48,7 +48,7 @@ class FixedSize(NamedTuple):
 
     Attributes:
         value: the number.
-        line: where in the user's code Python asked for it, for example "net.py, line 7: h = int(h * 0.75)".
+        line: where in the user's code Python asked for it, for example "net.py, line 7: range(h)".
     """
 
     value: float

@@ -15,7 +15,7 @@ def line_of_frame(frame: FrameType | None) -> str:
     """Return the innermost line of the user's code from a frame outwards, or nothing.
 
     Returns:
-        For example "net.py, line 12: h = int(x.shape[2] * 0.75)".
+        For example "net.py, line 12: for row in range(x.shape[2]):".
     """
     while frame is not None:
         if not frame.f_code.co_filename.startswith(FOREIGN):
