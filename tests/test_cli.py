@@ -169,6 +169,7 @@ def test_an_empty_path_names_its_option(arguments: tuple[str, ...], run: Run) ->
             "train unet --data . --out x.safetensors",
             "Invalid value for 'MODEL': it must be one of espcn; got 'unet'.",
         ),
+        ("upscale a.png --engine foo", "Invalid value for '--engine': 'foo' is not one of "),
     ],
 )
 def test_a_wrong_command_line_is_one_line_that_says_what_or_where_to_look(

@@ -65,7 +65,8 @@ def main() -> None:
 
 def _message(error: typer.TyperException) -> str:
     """Return what is wrong, and which help to read unless the message says what a value must be."""
-    message, context = error.format_message(), getattr(error, "ctx", None)
+    message = error.format_message().replace("Value error, ", "")  # put there by typer's validator
+    context = getattr(error, "ctx", None)
     if context is None or type(error) is typer.BadParameter:
         return message
     end = "" if message.endswith("?") else "."  # "Did you mean 'upscale'?"
