@@ -59,6 +59,7 @@ def _check(model: Any) -> None:
             "model must be a torch.nn.Module, a torch.export.ExportedProgram, an ONNX model or the path of "
             f"one; got {type(model).__name__}."
         )
+    # `torch.compile` puts a module into one of its own, under this name.
     compiled = any("_orig_mod" in dict(part.named_children()) for part in model.modules())
     if isinstance(model, torch.jit.ScriptModule) or compiled:
         raise TypeError(

@@ -149,6 +149,7 @@ class Scope:
     def _read(self, node: fx.Node) -> Chain:
         source = data_input(node)
         x = None if source is None else self.values[source]
+        # From a signal without a batch to a batch of volumes.
         if not isinstance(x, Tensor) or not isinstance(self.values[node], Tensor) or not 2 <= x.ndim <= 5:
             return ()
         layers = self._read_call(node, source, x)
@@ -162,6 +163,7 @@ class Scope:
         name, named = function_of(node)
         arguments = {key: self._fixed(value) for key, value in named.items() if value is not source}
         if name in READERS:
+            # Only what up-samples is in the report, with its reason; no chain goes through the others.
             if any(_at_run_time(value) for value in arguments.values()):
                 return (Opaque("its size or weight is computed at run time"),) if name in UP_SAMPLERS else ()
             return READERS[name](arguments, x, node)

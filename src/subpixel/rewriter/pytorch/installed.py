@@ -27,8 +27,8 @@ from subpixel.rewriter.layers import (
 if TYPE_CHECKING:
     from subpixel.rewriter.pytorch.loading import Recipe
 
-# `torch.fx` takes their calls, and those of what has `@fx.wrap` below, for one step each: it cannot branch on
-# a size. What TorchScript reads has no generators.
+# `torch.fx` takes the calls of these functions, and of those with `@fx.wrap` below, for one step each: it
+# cannot branch on a size. TorchScript reads some of them, and knows no generators.
 for _name in ("convolve", "pad", "phase_maps"):
     fx.wrap(_name)
 

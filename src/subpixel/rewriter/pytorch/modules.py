@@ -20,6 +20,7 @@ def is_row(module: nn.Module) -> bool:
 
 def asks_for_classes(module: nn.Module) -> bool:
     """Say whether a forward may look at the classes of its children."""
+    # A decorated forward has the decorator's code; `unwrap` finds its own.
     code = getattr(inspect.unwrap(type(module).forward), "__code__", None)
     return code is not None and not {"isinstance", "type"}.isdisjoint(code.co_names)
 

@@ -34,6 +34,7 @@ def function_of(node: fx.Node) -> tuple[str, Arguments]:
     target: Any = node.target
     if node.op == "call_method":
         return str(target), {str(index): value for index, value in enumerate(node.args)} | node.kwargs
+    # `F.conv2d` is a builtin, which has no signature; the operator of the same name has one.
     if isinstance(target, BuiltinFunctionType) and hasattr(torch.ops.aten, target.__name__):
         overloads = getattr(torch.ops.aten, target.__name__)
         target = getattr(overloads, overloads.overloads()[0])

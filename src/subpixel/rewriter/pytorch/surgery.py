@@ -141,6 +141,7 @@ def _module(scope: Scope, graph: fx.Graph, **more: nn.Module) -> fx.GraphModule:
 
 def _erase_unused(graph: fx.Graph, nodes: Sequence[fx.Node]) -> None:
     """Erase those of the nodes that nobody reads, and what only prepared their arguments."""
+    # From the last one on: what a node reads is unused when the node is gone.
     for node in reversed(nodes):
         if not node.users:
             graph.erase_node(node)

@@ -93,6 +93,7 @@ def patched(recorder: Recorder, names: dict[str, Any]) -> Iterator[None]:
         patches.enter_context(temporary(nn.Module, "__call__", call))
         patches.enter_context(temporary(nn.Module, "__getattr__", read))
         patches.enter_context(temporary(builtins, "isinstance", _seeing_through(builtins.isinstance)))
+        # By identity, since `from math import ceil as up` gives another name.
         functions = {id(function) for function in vars(math).values() if callable(function)}
         for name in OF_NUMBERS:
             patches.enter_context(temporary(torch, name, _recorded(getattr(torch, name), recorder)))
@@ -129,10 +130,12 @@ def _recorded(function: Any, recorder: Recorder) -> Callable[..., Any]:
     """Return a function that is recorded where a value of the forward is among its arguments."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
+        # Another integer, for example an argument, may be a key of a dict: it is fixed by a guard instead.
         if has_witness((args, kwargs)) and (function is not int or recorder.is_size(*args)):
             return recorder.create_proxy("call_function", function, args, kwargs)
         return function(*args, **kwargs)
 
+    # `int` and `torch.finfo` are classes, which are also asked for instances and for methods.
     class Kind(type):
         """The class of what stands in for a class, of which others may ask what is an instance."""
 
