@@ -35,6 +35,7 @@ Planes = NDArray[np.float32]
 Contestant = Callable[[Planes], Planes]
 
 CASES = {"espcn-x3": (360, 640), "espcn-x2": (1080, 1920)}
+REST = 0.02  # seconds, until the threads of the contestant before have stopped spinning
 PACKAGES = ("openvino", "onnxruntime", "torch", "opencv-python-headless", "numpy")
 
 
@@ -56,7 +57,7 @@ def compare(network: LRNetwork, height: int, width: int, seconds: float) -> str:
     truth = contestants["PyTorch eager"](planes)
     differences = {name: check(name, run(planes), truth) for name, run in contestants.items()}
     runs = {name: partial(run, planes) for name, run in contestants.items()}
-    times = race(runs, seconds, seed=0, always=runs)
+    times = race(runs, seconds, seed=0, always=runs, rest=REST)
     return table(network, f"{width}x{height}", times, differences)
 
 

@@ -51,6 +51,20 @@ def shaky(*seconds: float) -> Iterator[float]:
         yield from seconds
 
 
+def test_a_rest_comes_before_each_run_and_does_not_count(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+        clock.ran += "-"
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    runs = {"a": clock.run("a", steady(1.0)), "b": clock.run("b", steady(0.9))}
+    times = race(runs, 100, seed=0, rest=0.5)
+    assert times == {"a": pytest.approx([1.0] * ROUNDS), "b": pytest.approx([0.9] * ROUNDS)}
+    assert clock.ran[2::2] == "-" * 2 * ROUNDS
+
+
 def test_what_separates_is_timed_no_longer(clock: Clock) -> None:
     """A run of each to warm up; then rounds, and all run in each."""
     times = race({"a": clock.run("a", steady(1.0)), "b": clock.run("b", steady(0.9))}, 100, seed=0)

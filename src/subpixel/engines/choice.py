@@ -29,6 +29,7 @@ _BLOCK = 16  # channels that kernels compute at once, even for a layer that has 
 # A processor does 10**10 to 10**11 multiply-accumulates in a second, so a run takes 4 to 40 ms: long beside
 # the cost of a call, and short enough for several rounds.
 _MACS_PER_PROCESSOR = 4e8
+_REST = 5e-3  # seconds, after which the threads of PyTorch's OpenMP no longer spin
 _SECONDS = 0.1  # for a race; each engine runs three times in any case, or twice where it is hopeless
 
 _ONE_RACE = Lock()  # at a time: two would measure each other
@@ -157,7 +158,8 @@ def _whole(channels: int) -> int:
 def _winner(network: LRNetwork, engines: Sequence[Engine], planes: NDArray[np.float32]) -> Engine:
     """Return the engine with the least median time."""
     runs = {index: partial(engine, planes) for index, engine in enumerate(engines)}
-    times = race(runs, _SECONDS, seed=0)
+    rest = _REST if any(engine.name == "torch" for engine in engines) else 0.0
+    times = race(runs, _SECONDS, seed=0, rest=rest)
     medians = [median(times[index]) for index in range(len(engines))]
     results = [
         f"{engine.name} {1000 * seconds:.1f} ms in {engine.precision}"

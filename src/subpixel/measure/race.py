@@ -33,7 +33,12 @@ REPEATABLE = 0.01  # relative spread that few rounds are taken to have at least:
 
 
 def race(
-    runs: Mapping[NameT, Run], seconds: float, seed: int, always: Collection[NameT] = ()
+    runs: Mapping[NameT, Run],
+    seconds: float,
+    seed: int,
+    *,
+    always: Collection[NameT] = (),
+    rest: float = 0.0,
 ) -> dict[NameT, list[float]]:
     """Time computations by turns, in a random order in each round.
 
@@ -44,6 +49,8 @@ def race(
             once less where all of them take `SETTLED` or more.
         seed: of the order.
         always: names that are timed to the end as the first one is, however slow they are.
+        rest: seconds to wait before each run, until the threads of the one before, which may be those of
+            another library, have stopped spinning.
 
     Returns:
         The seconds by name, round by round; what is hopeless has few.
@@ -58,6 +65,7 @@ def race(
     alive = _hopeful(times, list(runs), needed) if settled else list(runs)
     for done in range(1 + settled, MOST_ROUNDS + 1):
         for name in order.sample(alive, len(alive)):  # a run leaves caches and memory to the next one
+            time.sleep(rest)
             times[name].append(_sample(runs[name], repeats[name]))
         alive = _hopeful(times, alive, needed)
         over = done >= LEAST_ROUNDS and time.perf_counter() > end
