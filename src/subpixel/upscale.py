@@ -95,7 +95,7 @@ class Upscaler:
 
         Args:
             plane: (height, width), uint8, uint16, or floats in 0..1, all finite.
-            scale: the factor; None for the network's own, or 2.
+            scale: the factor; None is that of the given network, or 2 where none was given.
 
         Returns:
             (scale * height, scale * width) of the same type; integers are rounded, all is clipped.
@@ -115,7 +115,7 @@ class Upscaler:
             image: (height, width) or (height, width, bands), uint8, uint16, or floats in 0..1; the bands are
                 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha). Or a PIL image of 8 bits, or grey of 16,
                 whose EXIF orientation is left unapplied, as PIL leaves it.
-            scale: the factor; None for the network's own, or 2.
+            scale: the factor; None is that of the given network, or 2 where none was given.
         """
         if not isinstance(image, np.ndarray):
             return self._pil(image, scale)
@@ -139,7 +139,7 @@ class Upscaler:
         Args:
             source: PNG, JPEG, WebP, TIFF, AVIF or GIF.
             destination: its suffix says the format; it is replaced if it exists, whole or not at all.
-            scale: the factor; None for the network's own, or 2.
+            scale: the factor; None is that of the given network, or 2 where none was given.
             size: the width and height to reach instead: by the next factors up, then a resampling down. One
                 of them may be None, to keep the proportions.
             quality: 1 to 100 for formats that are lossy.
@@ -169,7 +169,7 @@ class Upscaler:
         return images.write(destination, pages, picture, size=target, quality=quality, progress=progress)
 
     def factor(self, scale: int | None = None) -> int:
-        """Return the factor for a scale that is asked for: None is the network's own, or 2.
+        """Return the factor for a scale; None is that of the given network, or 2 where none was given.
 
         Raises:
             ValueError: there is no network for it.

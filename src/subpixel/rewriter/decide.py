@@ -83,7 +83,7 @@ def decide(target: Target[ModelT], settings: Settings, cache: Cache) -> tuple[Mo
     changed = {site: choice for site, choice in choices.items() if site not in doubts}
     errors, notes = differences[:2], (*target.notes, *differences.notes)
     milliseconds, reason = None, None
-    if settings.change == "faster":  # else nothing hangs on the time of the whole
+    if settings.change == "faster":  # otherwise the time of the whole decides nothing
         milliseconds, reason = _whole(target, model, changed, settings, cache)
     if reason is not None:
         records.update({site: _kept(records[site], reason) for site in changed})
@@ -112,7 +112,7 @@ def _decided(target: Target[Any], site: Site[Any], settings: Settings, cache: Ca
 
 
 def _key(target: Target[Any], site: Site[Any], settings: Settings) -> str:
-    """Return all that a decision hangs on; what too few seconds left open, more of them decide anew."""
+    """Return all that a decision depends on; with more seconds, one that was left open is made anew."""
     return f"{settings.change} in {settings.seconds:g} s: {target.runtime} {target.key(site)}"
 
 
