@@ -65,7 +65,8 @@ def race(
     alive = _hopeful(times, list(runs), needed) if settled else list(runs)
     for done in range(1 + settled, MOST_ROUNDS + 1):
         for name in order.sample(alive, len(alive)):  # a run leaves caches and memory to the next one
-            time.sleep(rest)
+            if rest:  # even no sleep at all hands the processor to others
+                time.sleep(rest)
             times[name].append(_sample(runs[name], repeats[name]))
         alive = _hopeful(times, alive, needed)
         over = done >= LEAST_ROUNDS and time.perf_counter() > end
