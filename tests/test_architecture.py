@@ -90,7 +90,10 @@ degradation: colour
 evaluation.metrics:
 evaluation: degradation evaluation.metrics images
 training: degradation evaluation.metrics images models network
-cli: evaluation files images jobs models network rewriter rewriter.decide rewriter.onnx root training upscale
+studies.lab: degradation evaluation.metrics files images measure training
+studies:
+cli: evaluation files images jobs models network rewriter rewriter.decide rewriter.onnx root studies
+  studies.lab training upscale
 __main__: cli
 root:
 """
@@ -109,10 +112,11 @@ HOME_OF = {
     "onnx": {"engines.onnxruntime", "rewriter.onnx.files"},
     "safetensors": {"network"},
     "lightning_fabric": {"training.run"},
-    "pytorch_optimizer": {"training.loop"},
+    "pytorch_optimizer": {"studies.lab.fit", "training.loop"},
     "typer": {"cli"},
     "rich": {"cli"},
     "PIL": {"upscale"},
+    "matplotlib": {"studies"},
 }
 
 Modules = Mapping[str, ast.Module]

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from subpixel import __version__
-from subpixel.cli import evaluate, networks, rewrite, train, upscale
+from subpixel.cli import evaluate, networks, rewrite, study, train, upscale
 from subpixel.cli.errors import INTERRUPTED, describe, fail, leave_closed_output, log
 
 app = typer.Typer(
@@ -20,7 +20,14 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain text, the same in a terminal, a file and the documentation
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for command in (upscale.upscale, rewrite.rewrite, evaluate.evaluate, networks.networks, train.train):
+for command in (
+    upscale.upscale,
+    rewrite.rewrite,
+    evaluate.evaluate,
+    networks.networks,
+    train.train,
+    study.study,
+):
     app.command()(command)
 
 

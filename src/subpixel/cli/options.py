@@ -29,9 +29,9 @@ def network_names(incomplete: str) -> list[str]:
     return [name for name in shipped() if name.startswith(incomplete)]
 
 
-def local_path(text: str) -> Path:
-    """Return a path; refuse what `name_or_path` refuses."""
-    return Path(name_or_path(text))
+def local_path(text: str | Path) -> Path:
+    """Return a path, a default as it is; refuse what `name_or_path` refuses."""
+    return text if isinstance(text, Path) else Path(name_or_path(text))
 
 
 def _log_from(level: int) -> Callable[[bool], None]:

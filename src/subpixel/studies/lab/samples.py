@@ -1,0 +1,119 @@
+"""What studies are trained and measured on: a few images that ship, or a folder of the usual sets."""
+
+import gzip
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subpixel.degradation import luma
+from subpixel.images import image_files, read_array
+
+Plane = NDArray[np.uint8]
+
+PARTS = ("train", "test", "mnist")
+_SHIPPED = Path(__file__).with_name("data")
+_PHOTO = 160  # pixels: the side of a photograph in photos.png
+_DIGIT = 8  # pixels: the side of a digit in digits.png
+_DIGITS = 1797  # in rows of 43
+LARGEST = 2**28  # bytes of an idx file: five times MNIST
+HELD_BACK = 4  # of the photographs that ship, to measure on
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images and digits to train on, and others to measure on.
+
+    Attributes:
+        folder: holds train/ (folders of images), test/ (one folder a set) and mnist/ (the four idx files,
+            gzipped); None for what ships.
+
+    Raises:
+        ValueError: a part is missing from the folder.
+    """
+
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.folder is not None:
+            for part in PARTS:
+                if not (self.folder / part).is_dir():
+                    raise ValueError(
+                        f"the data must hold the folders {', '.join(PARTS)}; {self.folder / part} is missing."
+                    )
+
+    @property
+    def description(self) -> str:
+        """What the samples are, in words."""
+        if self.folder is None:
+            return "16 photographs and 1,797 digits that ship with the package"
+        names = sorted(path.name for path in self._part("train").iterdir() if path.is_dir())
+        return f"images of {', '.join(names)}; MNIST"
+
+    @cached_property
+    def photos(self) -> list[Plane]:
+        """Luma of the images to train on."""
+        if self.folder is None:
+            return self._shipped_photos[:-HELD_BACK]
+        return [luma(image) for image in self.colours()]
+
+    @cached_property
+    def tests(self) -> Mapping[str, list[Plane]]:
+        """Luma of the images to measure on, by set."""
+        if self.folder is None:
+            return {"held back": self._shipped_photos[-HELD_BACK:]}
+        sets = sorted(path for path in self._part("test").iterdir() if path.is_dir())
+        return {path.name: [luma(read_array(file)) for file in image_files(path)] for path in sets}
+
+    @cached_property
+    def digits(self) -> tuple[Plane, Plane]:
+        """Digits to train on and to measure on, (n, side, side): sides of 28 pixels, or 8 in what ships."""
+        if self.folder is None:
+            sheet = read_array(_SHIPPED / "digits.png")
+            rows, columns = (side // _DIGIT for side in sheet.shape)
+            tiles = sheet.reshape(rows, _DIGIT, columns, _DIGIT).swapaxes(1, 2).reshape(-1, _DIGIT, _DIGIT)
+            return tiles[: _DIGITS - 297], tiles[_DIGITS - 297 : _DIGITS]
+        folder = self._part("mnist")
+        return read_idx(folder / "train-images-idx3-ubyte.gz"), read_idx(folder / "t10k-images-idx3-ubyte.gz")
+
+    def colours(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield the images to train on as they are, (h, w) or (h, w, 3); those that ship are grey."""
+        if self.folder is None:
+            yield from self._shipped_photos[:-HELD_BACK]
+        else:
+            for file in image_files(self._part("train"), recursive=True):
+                yield read_array(file)
+
+    @cached_property
+    def _shipped_photos(self) -> list[Plane]:
+        sheet = read_array(_SHIPPED / "photos.png")
+        return list(sheet.reshape(-1, _PHOTO, sheet.shape[1]))
+
+    def _part(self, name: str) -> Path:
+        assert self.folder is not None
+        return self.folder / name
+
+
+def read_idx(file: Path) -> NDArray[np.uint8]:
+    """Return the bytes of a gzipped idx file as an array.
+
+    Args:
+        file: magic number 0, 0, 8, n; n sizes of four bytes, the highest first; the bytes.
+
+    Raises:
+        ValueError: it is another file, or shorter than it says.
+
+    References: LeCun, Cortes and Burges, "The MNIST database of handwritten digits".
+    """
+    try:
+        with gzip.open(file) as stream:
+            head = stream.read(4)
+            sizes = np.frombuffer(stream.read(4 * head[3]), ">u4").astype(float)
+            if head[:3] != b"\0\0\x08" or sizes.prod() > LARGEST:
+                raise ValueError("it has another header")
+            return np.frombuffer(stream.read(int(sizes.prod())), np.uint8).reshape(sizes.astype(int))
+    except (EOFError, gzip.BadGzipFile, IndexError, ValueError) as error:
+        raise ValueError(f"{file} must be a whole gzipped idx file; {error}.") from error

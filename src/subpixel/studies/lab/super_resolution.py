@@ -1,0 +1,81 @@
+"""Super-resolution as a task for small networks: the same patches for all, the protocol of the tables."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subpixel.degradation import to_uint8
+from subpixel.evaluation.metrics import psnr
+from subpixel.extras import needing
+from subpixel.studies.lab.fit import Batches
+from subpixel.studies.lab.samples import Samples
+from subpixel.training.data import Pair, Patches
+
+with needing("study"):
+    import torch
+    from torch import Tensor, nn
+
+CONTEXT = 12  # LR pixels around each patch: the largest radius that a network may have
+
+
+class SuperResolution:
+    """Luma reduced by MATLAB's bicubic, to be enlarged again.
+
+    Networks are unpadded: (n, 1, h + 2m, w + 2m) in 0..1 to (n, 1, r*h, r*w), where m is the radius, the LR
+    pixels of context that they read.
+
+    Args:
+        samples: images to train on and to measure on.
+        upscale_factor: r.
+        patch: side of a training patch in LR pixels.
+        batch: patches in a step.
+    """
+
+    def __init__(self, samples: Samples, upscale_factor: int, *, patch: int = 32, batch: int = 16) -> None:
+        self.upscale_factor = upscale_factor
+        self._patch, self._batch = patch, batch
+        self._pairs = [Pair.from_hr(plane, upscale_factor, CONTEXT) for plane in samples.photos]
+        self._tests = {
+            name: [Pair.from_hr(plane, upscale_factor, CONTEXT) for plane in planes]
+            for name, planes in samples.tests.items()
+        }
+
+    def batches(self, seed: int, radius: int) -> Batches:
+        """Return the batches of a seed: the same patches for each network, with the context that it reads."""
+        patches = Patches(self._pairs, self.upscale_factor, CONTEXT, self._patch, (seed,))
+
+        def batch(index: int) -> tuple[Tensor, Tensor]:
+            lr, hr = patches.batch(index, self._batch)
+            return _as_tensor(_with_context(lr, radius)), _as_tensor(hr)
+
+        return batch
+
+    def psnr(self, network: nn.Module, radius: int, sets: Sequence[str] | None = None) -> dict[str, float]:
+        """Return the mean PSNR in dB over the images of each set, by the protocol of the tables.
+
+        Args:
+            network: what to measure.
+            radius: LR pixels of context that it reads.
+            sets: names of sets; None for all.
+        """
+        return {
+            name: float(np.mean([self._psnr(network, radius, pair) for pair in pairs]))
+            for name, pairs in self._tests.items()
+            if sets is None or name in sets
+        }
+
+    def _psnr(self, network: nn.Module, radius: int, pair: Pair) -> float:
+        with torch.no_grad():
+            sr = network(_as_tensor(_with_context(pair.padded_lr, radius)[None, None]))
+        return psnr(to_uint8(255 * sr[0, 0].double().numpy()), pair.hr, self.upscale_factor)
+
+
+def _with_context(padded: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
+    """Return LR planes with as much context as a network reads."""
+    spare = CONTEXT - radius
+    return padded[..., spare : padded.shape[-2] - spare, spare : padded.shape[-1] - spare]
+
+
+def _as_tensor(planes: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(planes)).float() / 255

@@ -1,0 +1,180 @@
+"""Studies: what they share. Each study has a test file of its own."""
+
+import csv
+import gzip
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from scipy import stats
+
+import subpixel.studies
+from subpixel.cli import main
+from subpixel.studies.lab.bench import Bench
+from subpixel.studies.lab.samples import Samples, read_idx
+from subpixel.studies.lab.study import Picture, Result, Study, interval
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """The command line, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["subpixel", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        return int(exit_.value.code or 0)
+
+    return run
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A study named "sums" with two trials; the list says which have been computed."""
+    computed: list[str] = []
+
+    def trial(name: str) -> dict[str, int]:
+        computed.append(name)
+        return {"sum": sum(map(int, name.split("+")))}
+
+    def compute(bench: Bench) -> Result:
+        trials = bench.trials({name: lambda _, name=name: trial(name) for name in ("1+2", "3+4")})
+        rows = [{"sum": name, "value": int(trial["sum"])} for name, trial in trials.items()]
+        return Result(rows, ["sums are sums"], {"1 + 2 = 3": rows[0]["value"] == 3, "3 + 4 = 8": False})
+
+    def draw(result: Result) -> list[Picture]:
+        figure = Figure((2, 1))
+        figure.subplots().plot([row["value"] for row in result.table])
+        return [Picture("line", "a line from 3 to 7", figure)]
+
+    sums = Study("sums", "Sums", "What adds up.", compute, draw)
+    monkeypatch.setattr(subpixel.cli.study, "NAMES", ("sums",))
+    monkeypatch.setattr(subpixel.studies, "load", lambda _name: sums)
+    return computed
+
+
+@pytest.mark.usefixtures("study")
+def test_a_study_becomes_a_page_a_table_and_pictures(command, tmp_path, capsys) -> None:
+    """All files, and a check that does not hold is said in each place; the same bytes the second time."""
+    assert command("study", "sums", "--out", "out") == 1
+    printed = capsys.readouterr()
+    assert printed.err == "subpixel: this must hold and does not: 3 + 4 = 8\n"
+    assert "sums are sums" in printed.out
+    folder = tmp_path / "out" / "sums"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert sorted(before) == ["line.png", "line.svg", "sums.csv", "sums.md"]
+    assert list(csv.DictReader((folder / "sums.csv").read_text().splitlines())) == [
+        {"sum": "1+2", "value": "3"},
+        {"sum": "3+4", "value": "7"},
+    ]
+    page = (folder / "sums.md").read_text()
+    for part in (
+        "# Sums",
+        "What adds up.",
+        "- sums are sums",
+        "![a line from 3 to 7](line.svg)",
+        "| 1+2 | 3 |",
+    ):
+        assert part in page
+    assert "- 1 + 2 = 3\n- **Does not hold:** 3 + 4 = 8" in page
+    assert "    subpixel study sums --out out\n" in page
+    assert command("study", "sums", "--out", "out") == 1
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {name for name in after if after[name] != before[name]} <= {"sums.md"}  # it says how long it took
+
+
+def test_an_interrupted_study_goes_on(command, study, tmp_path, monkeypatch, capsys) -> None:
+    """Ctrl-C in the second trial: one line, no page; the same command computes the second trial alone."""
+    whole = np.savez_compressed
+
+    def stop_at_the_second(*arguments: object, **kept: object) -> None:
+        if len(study) == 2:
+            raise KeyboardInterrupt
+        whole(*arguments, **kept)
+
+    monkeypatch.setattr(np, "savez_compressed", stop_at_the_second)
+    assert command("study", "sums") == 130
+    assert capsys.readouterr().err == "subpixel: interrupted; the same command goes on\n"
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [
+        path.name for path in (tmp_path / "studies" / "trials" / "sums").iterdir()
+    ]
+    monkeypatch.setattr(np, "savez_compressed", whole)
+    assert command("study", "all", "--json") == 1
+    assert study == ["1+2", "3+4", "3+4"]
+    (summary,) = json.loads(capsys.readouterr().out)
+    assert summary["table"] == [{"sum": "1+2", "value": 3}, {"sum": "3+4", "value": 7}]
+
+
+def test_a_trial_cut_short_is_computed_again(tmp_path) -> None:
+    """A file that is not whole, or is another's, counts as nothing."""
+    bench = Bench(quick=True, samples=Samples(), folder=tmp_path)
+    trial = {"a": lambda _report: {"x": np.arange(100)}}
+    bench.trials(trial)
+    (file,) = tmp_path.iterdir()
+    for content in (file.read_bytes()[:50], b"", b"hello"):
+        file.write_bytes(content)
+        assert bench.trials(trial)["a"]["x"].tolist() == list(range(100))
+    assert bench.earlier == 0
+    assert bench.trials(trial)["a"].keys() == {"x"}
+    assert bench.earlier > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "complaint"),
+    [
+        (("sum",), 2, "it must be one of sums, or all; got 'sum'."),
+        ((), 2, "Missing argument 'NAME'"),
+        (("sums", "--out", "file"), 1, "file/sums: Not a directory"),
+        (("sums", "--out", "http://host/out"), 2, "there is no network access"),
+        (("sums", "--data", "nowhere"), 2, "nowhere/train is missing"),
+    ],
+)
+def test_bad_input_is_one_line(command, study, tmp_path, capsys, arguments, status, complaint) -> None:
+    """An unknown study, an output that cannot be written, data that are not there."""
+    (tmp_path / "file").write_text("precious")
+    assert command("study", *arguments) == status
+    (line,) = capsys.readouterr().err.splitlines()
+    assert complaint in line
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["file"]
+    assert study == []
+
+
+def test_the_samples_are_what_their_page_says() -> None:
+    """Sixteen photographs, of which four are held back; 1,797 digits, each with ink."""
+    samples = Samples()
+    (held_back,) = samples.tests.values()
+    assert (len(samples.photos), len(held_back)) == (12, 4)
+    assert {plane.shape for plane in (*samples.photos, *held_back)} == {(160, 160)}
+    assert min(plane.std() for plane in (*samples.photos, *held_back)) > 5
+    train, test = samples.digits
+    assert (train.shape, test.shape) == ((1500, 8, 8), (297, 8, 8))
+    assert min(digit.max() for digit in (*train, *test)) > 100
+
+
+def test_an_idx_file_is_read(tmp_path) -> None:
+    """The header of MNIST's files; anything else is refused."""
+    digits = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    sizes = np.array(digits.shape, ">u4").tobytes()
+    file = tmp_path / "digits.gz"
+    file.write_bytes(gzip.compress(b"\0\0\x08\x03" + sizes + digits.tobytes()))
+    assert np.array_equal(read_idx(file), digits)
+    for wrong in (gzip.compress(b"\0\0\x08\x03" + sizes + b"few"), b"plain", gzip.compress(b"PNG!"), b""):
+        file.write_bytes(wrong)
+        with pytest.raises(ValueError, match=r"must be a whole gzipped idx file|must begin with"):
+            read_idx(file)
+
+
+def test_the_interval_is_students() -> None:
+    """Against SciPy."""
+    values = [1.0, 1.5, 0.7, 1.1]
+    expected = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
+    assert np.allclose(interval(values), expected, rtol=1e-3)
+    with pytest.raises(ValueError, match="two to ten"):
+        interval([1.0])
