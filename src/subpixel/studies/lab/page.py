@@ -90,7 +90,9 @@ def machine() -> str:
     vectors = ", ".join(name for name in features() if name in VECTORS)
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "torch"))
     python = platform.python_version()
-    return f"{processor()}, {processors()} processors, {vectors}; Python {python}, {packages}"
+    count = processors()
+    used = f"{count} processor{'s' if count > 1 else ''}"
+    return f"{processor()}, {used}, {vectors}; Python {python}, {packages}"
 
 
 def duration(seconds: float) -> str:
