@@ -33,6 +33,7 @@ def fit(
     report: Report,
     optimizer: MakeOptimizer = soap,
     loss: Callable[[Tensor, Tensor], Tensor] = mse_loss,
+    watch: Callable[[int], None] = lambda _steps: None,
 ) -> NDArray[np.float64]:
     """Train a network in place; return the loss of each step.
 
@@ -46,6 +47,7 @@ def fit(
         report: is called with the share that is done.
         optimizer: makes the optimizer.
         loss: of an output and its target.
+        watch: is called after each step with the number of steps done, to measure the network for a curve.
 
     Raises:
         ValueError: the loss is no longer finite.
@@ -64,6 +66,7 @@ def fit(
         losses[step] = float(error.detach())
         if step % 50 == 49:
             report((step + 1) / steps)
+        watch(step + 1)
     if not np.isfinite(losses).all():
         raise ValueError(f"the loss must stay finite; got {losses[-1]}. Lower the learning rate {rate}.")
     return losses
