@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from subpixel.studies.lab.study import Study
 
-NAMES: tuple[str, ...] = ()  # in the order of the note
+NAMES: tuple[str, ...] = (  # in the order of the note
+    "cost",
+)
 
 
 def load(name: str) -> "Study":
