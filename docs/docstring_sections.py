@@ -6,6 +6,9 @@ from typing import Any
 
 from griffe import Extension, Object
 
+# Stars without a space on either side, which Markdown would take for emphasis: n*r, d*(k - 1), r**d.
+PRODUCT = re.compile(r"(?<=[\w)\]])\*+(?=[\w(\[])")
+
 
 class Sections(Extension):
     """Names the sections of our docstrings as Griffe does, and keeps the stars of formulas from Markdown."""
@@ -34,7 +37,7 @@ def _as_markdown(lines: list[str]) -> Iterator[str]:
 def _escape_stars(line: str) -> str:
     r"""Return a line in which no star of a product, as in n*r, begins emphasis; code in backticks stays."""
     prose_and_code = line.split("`")
-    prose_and_code[::2] = [re.sub(r"(?<=[^\s*])\*+", _escape, prose) for prose in prose_and_code[::2]]
+    prose_and_code[::2] = [PRODUCT.sub(_escape, prose) for prose in prose_and_code[::2]]
     return "`".join(prose_and_code)
 
 
