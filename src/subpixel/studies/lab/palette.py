@@ -19,6 +19,7 @@ ZERO = "#DDDDDD"  # an inserted or padded zero
 TEXT = "#222222"
 
 STYLE: dict[Any, Any] = {  # of matplotlib, by its names
+    "axes.axisbelow": True,
     "axes.edgecolor": "#888888",
     "axes.grid": True,
     "axes.labelcolor": TEXT,
