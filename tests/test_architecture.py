@@ -90,7 +90,7 @@ degradation: colour
 evaluation.metrics:
 evaluation: degradation evaluation.metrics images
 training: degradation evaluation.metrics images models network
-studies.lab: degradation evaluation.metrics files images measure nn training
+studies.lab: degradation evaluation.metrics files images kernels measure nn training
 studies.cost: engines geometry measure network studies.lab
 studies:
 cli: evaluation files images jobs models network rewriter rewriter.decide rewriter.onnx root studies
