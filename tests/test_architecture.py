@@ -92,6 +92,7 @@ evaluation: degradation evaluation.metrics images
 training: degradation evaluation.metrics images models network
 studies.lab: degradation evaluation.metrics files images kernels measure nn training
 studies.cost: engines geometry measure network studies.lab
+studies.autoencoder: functional kernels measure nn studies.lab
 studies:
 cli: evaluation files images jobs models network rewriter rewriter.decide rewriter.onnx root studies
   studies.lab training upscale
