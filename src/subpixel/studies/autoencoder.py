@@ -204,10 +204,10 @@ def _time(side: int, seconds: float, _report: Report) -> Mapping[str, Sequence[f
     return race(runs, seconds, seed=0, always=tuple(runs))
 
 
-def _decoder(name: str) -> nn.Sequential:
+def _decoder(name: str) -> nn.Module:
     """Return an untrained decoder as a user of PyTorch would have it: resize-convolutions in HR space."""
     decoder = autoencoder(name, 0)[5:]
-    for layer in decoder:
+    for layer in decoder.modules():
         if isinstance(layer, ResizeConv):
             layer.in_hr_space = True
     return decoder
