@@ -16,6 +16,8 @@ import torch
 from playwright.sync_api import Browser, expect, sync_playwright
 from torch.nn.functional import conv1d, conv_transpose1d, conv_transpose2d
 
+from subpixel.studies.lab.palette import PHASES
+
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = DOCS / "interactive.html"
 BUILDER = runpy.run_path(str(DOCS / "make_interactive.py"))
@@ -61,6 +63,11 @@ def test_the_page_is_one_small_file() -> None:
     assert "{{" not in text
     assert "default-src 'none'" in text
     assert re.findall(r"<(?:link|img|iframe|object|embed|script src|source)\b|\burl\(|@import", text) == []
+
+
+def test_phases_have_the_colours_of_all_figures() -> None:
+    found = re.findall(r"\.f(\d)\{--c:(#\w{6});", PAGE.read_text())
+    assert found == [(str(phase), colour) for phase, colour in enumerate(PHASES)]
 
 
 def test_the_usual_layers_are_offered() -> None:
@@ -399,7 +406,7 @@ def test_checkerboard_goes_flat_with_icnr(reader: Reader) -> None:
     reader.page.locator("#icnr").click()
     assert set(reader.texts("#taps text")) == set(map(str, equal["taps"])) == {"4"}
     assert reader.js(shades.format("taps")) == reader.js(shades.format("sums")) == 1
-    assert "the kernel has grown to 4 \u00d7 4" in reader.text("#about-board")
+    assert "the kernel has grown to 4 \u00d7 4" in reader.text("#about-icnr")
     reader.page.locator("#draw").click()
     _, other = (starts[1] for starts in LAYERS["2,3,1"]["starts"])
     assert f"{other['sums'][0]:.2f} everywhere".replace("-", "\u2212") in reader.text("#caption-sums")

@@ -7,10 +7,12 @@ const names = Object.keys(layers).map((name) => name.split(",").map(Number));
 const code = byId("code").textContent;
 const state = { r: 2, k: 4, p: 1, h: 3, f: 0, icnr: 0, draw: 0 };
 
-const WIDTHS = { zeros: 500, matrix: 270, phases: 400 }; // of the drawings, in their own units
+const narrow = matchMedia("(max-width: 1000px)"); // as in the style: the views one below the other
+let widths; // of the drawings, in their own units, which are about a pixel each
 const MINUS = "\u2212";
 const layer = () => layers[`${state.r},${state.k},${state.p}`];
 const pixel = () => layer().output[state.h];
+const weight = (t) => layer().window.at(-1 - t); // the window holds the taps reversed
 const some = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 // --- Drawing
@@ -36,7 +38,7 @@ function label(x, y, text, classes = "", size = 12) {
 }
 
 function show(id, height, ...nodes) {
-  byId(id).setAttribute("viewBox", `0 0 ${WIDTHS[id]} ${Math.ceil(height)}`);
+  byId(id).setAttribute("viewBox", `0 0 ${widths[id]} ${Math.ceil(height)}`);
   byId(id).replaceChildren(...nodes);
 }
 
@@ -46,8 +48,8 @@ const curve = (x, y, toX, toY) => `M${x} ${y}C${x} ${(y + toY) / 2} ${toX} ${(y 
 
 function drawZeros() {
   const { signal, window, tap_phases, output } = layer();
-  const size = Math.min(38, (WIDTHS.zeros - 4) / signal.length);
-  const left = (WIDTHS.zeros - size * signal.length) / 2;
+  const size = Math.min(38, (widths.zeros - 4) / signal.length);
+  const left = (widths.zeros - size * signal.length) / 2;
   const inputTop = 22;
   const tapsTop = inputTop + size + 26;
   const productsTop = tapsTop + size + 26;
@@ -57,9 +59,9 @@ function drawZeros() {
     cell(left + i * size, inputTop, size, n < 0 ? "0" : input[n], n < 0 ? "zero" : "pixel", n < 0 ? {} : { n }));
   const outputCells = output.map((out, h) =>
     cell(left + (h + middle) * size, outputTop, size, out.y, `out f${out.phase}`, { h }));
-  const taps = window.map((weight, i) => {
-    const t = window.length - 1 - i; // the window holds the taps reversed
-    return cell(left + i * size, tapsTop, size, weight, `tap f${tap_phases[t]}`, { t });
+  const taps = window.map((value, i) => {
+    const t = window.length - 1 - i;
+    return cell(left + i * size, tapsTop, size, value, `tap f${tap_phases[t]}`, { t });
   });
   const products = window.map((_, i) => {
     const t = window.length - 1 - i;
@@ -90,7 +92,7 @@ function drawMatrix() {
   const { r } = state;
   const size = Math.min(30, 400 / output.length);
   const gap = size * 0.5; // between blocks, when sorted
-  const left = (WIDTHS.matrix - size * (input.length + 3.4)) / 2 + size;
+  const left = (widths.matrix - size * (input.length + 3.4)) / 2 + size;
   const right = left + size * (input.length + 1);
   const top = size + 34;
   const header = input.map((value, n) => cell(left + n * size, 20, size, value, "pixel", { n }));
@@ -102,7 +104,7 @@ function drawMatrix() {
       element("rect", { class: "hit", x: left - 1.4 * size, y: 0, width: size * (input.length + 3.6), height: size }),
       label(left - size * 0.55, size / 2, h, "index", Math.min(12, size * 0.5)),
       ...input.map((_, n) => taps.has(n)
-        ? cell(left + n * size, 0, size, taps.get(n) + 1, `tap f${tap_phases[taps.get(n)]}`, { h, n })
+        ? cell(left + n * size, 0, size, weight(taps.get(n)), `tap f${tap_phases[taps.get(n)]}`, { h, n })
         : cell(left + n * size, 0, size, "·", "nothing")),
       label(right - size * 0.5, size / 2, "=", "index", Math.min(14, size * 0.55)),
       cell(right, 0, size, y, `out f${phase}`, { h }));
@@ -120,10 +122,10 @@ function placeRows() {
     row.style.transform = `translateY(${sorted ? row.dataset.sorted : row.dataset.plain}px)`;
   }
   byId("about-matrix").textContent = sorted
-    ? "Sorted, the rows fall into one block for each phase. Inside a block, each row is the one above it, moved by one pixel: " +
-      "a convolution of the input. Its weights are a phase kernel of view 3."
-    : "Each row holds the weights of one output pixel; the numbers above are what they multiply. Each column is the whole " +
-      `kernel, ${some(state.r, "row")} lower from pixel to pixel. The zeros of view 1 have no column: they were never needed.`;
+    ? "One block for each phase. Inside a block, each row is the one above, moved by one pixel: a convolution of the input, " +
+      "with a kernel of view 3."
+    : `Each column is the whole kernel, ${some(state.r, "row")} lower from pixel to pixel. Each row holds the weights that one ` +
+      "output pixel gets. The zeros of view 1 have no column.";
 }
 
 // --- View 3: phase kernels, maps, shuffle
@@ -132,23 +134,23 @@ function drawPhases() {
   const { kernels, maps, output, lr } = layer();
   const columns = lr.low + input.length + lr.high;
   const side = 52;
-  const size = Math.min(42 - 4 * state.r, (WIDTHS.phases - 2 * side) / columns);
-  const left = (WIDTHS.phases - size * columns) / 2;
+  const size = Math.min(42 - 4 * state.r, (widths.phases - 2 * side) / columns);
+  const left = (widths.phases - size * columns) / 2;
   const middle = (lr.taps - 1) / 2;
   const inputTop = 22;
   const kernelsTop = inputTop + size + 12;
   const mapsTop = kernelsTop + kernels.length * (size + 3) + 26;
   const outputTop = mapsTop + maps.length * (size + 3) + 46;
-  const out = Math.min(30, (WIDTHS.phases - 4) / output.length);
-  const outputLeft = (WIDTHS.phases - out * output.length) / 2;
+  const out = Math.min(30, (widths.phases - 4) / output.length);
+  const outputLeft = (widths.phases - out * output.length) / 2;
   const inputCells = Array.from({ length: columns }, (_, i) => {
     const n = i - lr.low;
     const inside = n >= 0 && n < input.length;
     return cell(left + i * size, inputTop, size, inside ? input[n] : "0", inside ? "pixel" : "zero", inside ? { n } : {});
   });
   const windows = kernels.map((kernel, f) => element("g", {},
-    ...kernel.map((weight, s) =>
-      cell(left + s * size, kernelsTop + f * (size + 3), size, weight, weight ? `tap f${f}` : "nothing", { f, s }))));
+    ...kernel.map((value, s) =>
+      cell(left + s * size, kernelsTop + f * (size + 3), size, value, value ? `tap f${f}` : "nothing", { f, s }))));
   const frame = element("rect", { class: "frame", x: left - 1, y: inputTop - 2, rx: 5, width: lr.taps * size + 2,
     height: kernelsTop + kernels.length * (size + 3) - inputTop + 1 });
   const slide = element("g", { class: "slide", id: "slide-phases" }, frame, ...windows);
@@ -174,13 +176,20 @@ function drawPhases() {
 
 // --- What the words say about a layer
 
+const chip = (text, classes) => Object.assign(document.createElement("span"), { textContent: text, className: classes });
+
 function describe() {
   const { output, tap_phases, kernels, lr } = layer();
   const { r, k } = state;
   const counts = kernels.map((_, f) => tap_phases.filter((phase) => phase === f).length);
   byId("about-zeros").textContent =
     `Put ${some(r - 1, "zero")} between the pixels and slide the kernel along, its taps reversed. The window makes ` +
-    `${k} products for each output pixel. All but ${[...new Set(counts)].sort().join(" or ")} of them multiply a zero.`;
+    `${k} products for each output pixel. All but ${[...new Set(counts)].sort().join(" or ")} of them multiply a zero. In two ` +
+    `dimensions, ${new Set(counts).size > 1 ? "at most " : ""}${Math.max(...counts) ** 2} of ${k * k} products count.`;
+  byId("key").replaceChildren(
+    chip("x", "chip pixel"), ` input pixels. `, chip("w", "chip"),
+    ` weights, here 1 to ${k}, so that each tells its place in the kernel. A colour for each phase, h modulo ${r}: `,
+    ...kernels.flatMap((_, f) => [chip(f, `chip f${f}`), " "]));
   const filled = lr.taps * r - k;
   byId("about-phases").textContent =
     `Taps of one colour always work together, so each colour is a kernel of its own: ${counts.join(" + ")} = ${k} taps. One ` +
@@ -205,15 +214,14 @@ function describePixel() {
     node.querySelector("text").textContent = met ? met[3] : 0;
   }
   const { h, k, r } = state;
-  const chip = (text, classes) => Object.assign(document.createElement("span"), { textContent: text, className: classes });
   const sum = (pairs) => pairs.flatMap((pair, i) => [...(i ? [" + "] : []), pair[0], "·", pair[1]]);
   byId("equation").replaceChildren(
     chip(`y[${h}]`, `chip f${phase}`), " = ",
     ...(products.length ? [
       ...sum(products.map(([n, t]) => [chip(`x[${n}]`, "chip pixel"), chip(`w[${t}]`, `chip f${phase}`)])), " = ",
-      ...sum(products.map(([n, t]) => [chip(input[n], "chip pixel"), chip(t + 1, `chip f${phase}`)])), " = "] : []),
+      ...sum(products.map(([n, t]) => [chip(input[n], "chip pixel"), chip(weight(t), `chip f${phase}`)])), " = "] : []),
     chip(y, `chip f${phase}`));
-  const terms = products.map(([n, t]) => `${input[n]} times ${t + 1}`).join(" plus ");
+  const terms = products.map(([n, t]) => `${input[n]} times ${weight(t)}`).join(" plus ");
   const place = `Output pixel ${h} has phase ${phase}, because ${h} divided by ${r} leaves ${phase}.`;
   byId("spoken").textContent = products.length
     ? `${place} ${terms} is ${y}. Of ${some(k, "tap")}, ${products.length} ${products.length === 1 ? "meets" : "meet"} a pixel.`
@@ -292,10 +300,11 @@ function describeBoard(size, taps, sums) {
       ? `Its kernel of ${k} × ${k} isn’t a multiple of r = ${r}, so some output pixels get more taps than others: a checkerboard that ` +
         "equal weights would have too. "
       : `Its kernel of ${k} × ${k} is a multiple of r = ${r}, so all output pixels get equally many taps; with k = ${k < 9 ? k + 1 : 8} they would not. `) +
-    (icnr
-      ? `With ICNR all ${r * r} phase kernels start equal, so that the flat image stays flat.` +
-        (size > k ? ` It needs equally many taps for each phase, so here the kernel has grown to ${size} × ${size}.` : "")
-      : `Drawn at random, the ${r * r} phase kernels have different sums: a checkerboard that any kernel size starts with.`);
+    (icnr ? "" : `Drawn at random, the ${r * r} phase kernels have different sums: a checkerboard that any kernel size starts with.`);
+  byId("about-icnr").textContent = icnr
+    ? "The flat image stays flat." +
+      (size > k ? ` Each phase needs equally many taps for that, so here the kernel has grown to ${size} × ${size}.` : "")
+    : "";
   byId("caption-kernel").textContent = `The kernel, ${size} × ${size}: the phase of each tap`;
   byId("caption-taps").textContent = `Taps that reach each output pixel: ${span(fewest, most, String)}`;
   byId("caption-sums").textContent = `What the flat image becomes: ${span(low, high, number)}; mid-grey is the mean`;
@@ -330,6 +339,7 @@ async function copy() {
 // --- Controls
 
 function choose(changes) {
+  widths = narrow.matches ? { zeros: 360, matrix: 300, phases: 360 } : { zeros: 470, matrix: 290, phases: 400 };
   Object.assign(state, changes);
   while (!layer()) state.p -= 1; // the padding of the layer before may be too large for this kernel
   state.h = Math.min(state.h, layer().output.length - 1);
@@ -448,5 +458,6 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   step(by);
 });
+narrow.addEventListener("change", () => choose({}));
 addEventListener("hashchange", recall);
 recall();
