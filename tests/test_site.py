@@ -1,5 +1,6 @@
 """The check of the built site finds what would be broken, or fetched from elsewhere."""
 
+import re
 import runpy
 from pathlib import Path
 from types import ModuleType
@@ -53,6 +54,15 @@ def test_a_style_that_fetches_is_found(tmp_path: Path) -> None:
     folder = site(tmp_path, "")
     (folder / "a.css").write_text("@font-face { src: url('https://example.org/a.woff2') }")
     assert faults(folder) == ["a.css fetches https://example.org/a.woff2"]
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """A page that is added stands in `nav` of mkdocs.yml, or nobody finds it."""
+    listed = re.findall(r"^ +- (?:.*: )?(\S+\.(?:md|html))$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    pages = [path for suffix in ("md", "html") for path in (ROOT / "docs").rglob(f"*.{suffix}")]
+    published = {str(page.relative_to(ROOT / "docs")) for page in pages} - {"interactive/template.html"}
+    assert published - set(listed) == set()
+    assert len(listed) == len(set(listed))
 
 
 def test_every_public_module_has_its_docstrings_on_the_site() -> None:

@@ -140,7 +140,8 @@ def conv_transpose(
             periodic shuffle, see `Axis.lr`; "split" is a small convolution for each phase; "auto" picks.
 
     Returns:
-        (batch, c_out, *m) or (c_out, *m), m = (n - 1)*r - 2*padding + dilation*(k - 1) + output_padding + 1.
+        (batch, c_out, *m) or (c_out, *m), where
+        m = (n - 1) * r - 2 * padding + dilation * (k - 1) + output_padding + 1.
 
     Raises:
         RuntimeError: PyTorch refuses these arguments.

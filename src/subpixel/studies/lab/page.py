@@ -3,6 +3,7 @@
 import csv
 import io
 import platform
+import re
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -71,18 +72,36 @@ def _sections(
     study: Study, result: Result, pictures: Sequence[Picture], command: str, seconds: float, data: str
 ) -> Iterator[str]:
     yield f"# {study.title}"
-    yield study.text.strip()
+    yield _prose(study.text.strip())
     yield "## What was found"
-    yield "\n".join(f"- {finding}" for finding in result.findings)
+    yield "\n".join(f"- {_prose(finding)}" for finding in result.findings)
     for picture in pictures:
-        yield f"![{picture.caption}]({picture.name}.svg)\n\n*{picture.caption}*"
+        caption = _prose(picture.caption)
+        yield f"![{caption}]({picture.name}.svg)\n\n*{caption}*"
     yield f"## The table\n\n[As CSV]({study.name}.csv)"
     yield as_markdown(result.table)
     yield "## What must hold, and does"
     marks = {True: "", False: "**Does not hold:** "}
-    yield "\n".join(f"- {marks[holds]}{check}" for check, holds in result.checks.items())
+    yield "\n".join(f"- {marks[holds]}{_prose(check)}" for check, holds in result.checks.items())
     yield f"## How it was made\n\n    {command}"
     yield f"In {duration(seconds)}, on {machine()}. Data: {data}."
+
+
+def _prose(text: str) -> str:
+    r"""Return text in which Markdown takes no star of a product, as in k*r or r**d, for emphasis.
+
+    Example:
+        >>> print(_prose("r**d maps, *each* of `k*r` taps"))
+        r\*\*d maps, *each* of `k*r` taps
+    """
+    prose_and_code = text.split("`")
+    for index, prose in enumerate(prose_and_code[::2]):
+        prose_and_code[2 * index] = re.sub(r"(?<=[\w)\]])\*+(?=[\w(\[])", _escape, prose)
+    return "`".join(prose_and_code)
+
+
+def _escape(stars: re.Match[str]) -> str:
+    return r"\*" * len(stars[0])
 
 
 def machine() -> str:
