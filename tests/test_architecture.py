@@ -91,6 +91,7 @@ evaluation.metrics:
 evaluation: degradation evaluation.metrics images
 training: degradation evaluation.metrics images models network
 studies.lab: degradation evaluation.metrics files images kernels measure nn training
+studies.figures: functional geometry kernels studies.lab
 studies.cost: engines geometry measure network studies.lab
 studies.autoencoder: functional kernels measure nn studies.lab
 studies:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from subpixel.studies.lab.study import Study
 
 NAMES: tuple[str, ...] = (  # in the order of the note
+    "figures",
     "cost",
     "autoencoder",
 )
