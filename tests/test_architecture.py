@@ -93,6 +93,7 @@ training: degradation evaluation.metrics images models network
 studies.lab: degradation evaluation.metrics files images kernels measure nn training
 studies.figures: functional geometry kernels studies.lab
 studies.cost: engines geometry measure network studies.lab
+studies.training: geometry kernels nn studies.lab
 studies.autoencoder: functional kernels measure nn studies.lab
 studies:
 cli: evaluation files images jobs models network rewriter rewriter.decide rewriter.onnx root studies
