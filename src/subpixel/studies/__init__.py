@@ -15,6 +15,7 @@ NAMES: tuple[str, ...] = (  # in the order of the note
     "cost",
     "training",
     "autoencoder",
+    "skip",
 )
 
 

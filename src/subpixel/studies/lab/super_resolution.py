@@ -9,7 +9,7 @@ from subpixel.degradation import to_uint8
 from subpixel.evaluation.metrics import psnr
 from subpixel.extras import needing
 from subpixel.studies.lab.fit import Batches
-from subpixel.studies.lab.samples import Samples
+from subpixel.studies.lab.samples import Plane, Samples
 from subpixel.training.data import Pair, Patches
 
 with needing("study"):
@@ -65,10 +65,22 @@ class SuperResolution:
             if sets is None or name in sets
         }
 
+    def enlarged(self, network: nn.Module, radius: int, name: str, index: int) -> Plane:
+        """Return what a network makes of an image of a set."""
+        return _enlarged(network, radius, self._tests[name][index])
+
+    def original(self, name: str, index: int) -> Plane:
+        """Return an image of a set before it was reduced."""
+        return self._tests[name][index].hr
+
     def _psnr(self, network: nn.Module, radius: int, pair: Pair) -> float:
-        with torch.no_grad():
-            sr = network(_as_tensor(_with_context(pair.padded_lr, radius)[None, None]))
-        return psnr(to_uint8(255 * sr[0, 0].double().numpy()), pair.hr, self.upscale_factor)
+        return psnr(_enlarged(network, radius, pair), pair.hr, self.upscale_factor)
+
+
+def _enlarged(network: nn.Module, radius: int, pair: Pair) -> Plane:
+    with torch.no_grad():
+        sr = network(_as_tensor(_with_context(pair.padded_lr, radius)[None, None]))
+    return to_uint8(255 * sr[0, 0].double().numpy())
 
 
 def _with_context(padded: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
