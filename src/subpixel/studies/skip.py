@@ -55,6 +55,7 @@ IMAGE = "image skip"  # of the resolution of the output, and so no up-sampling
 RATES = (5e-3, 1e-2, 2e-2)
 TUNING_SEED = 100
 SHOWN = 96  # pixels: the side of a picture
+LATE = 4  # of the measurements while training, from an eighth of the steps on
 
 
 class Data(NamedTuple):
@@ -147,7 +148,7 @@ CASES: list[Case] = [(name, variant) for name, task in TASKS.items() for variant
 
 def compute(bench: Bench) -> Result:
     """Train the networks of all tasks and compare them by seed."""
-    steps, seeds, rates = (12, 2, RATES[1:2]) if bench.quick else (1536, 3, RATES)
+    steps, seeds, rates = (8, 2, RATES[1:2]) if bench.quick else (1536, 3, RATES)
     loads = {name: cache(partial(task.load, bench.samples)) for name, task in TASKS.items()}
     tuned = _tune(bench, loads, steps // 6, rates)
     runs = {case: [_run(loads, case, seed, steps, tuned[case]) for seed in range(seeds)] for case in CASES}
@@ -297,20 +298,29 @@ def draw(result: Result) -> list[Picture]:
 
 
 def _draw_curves(arrays: Mapping[str, NDArray[Any]]) -> Picture:
-    figure = Figure((9, 3.6))
-    steps = arrays["steps"]
-    for axes, (name, task) in zip(figure.subplots(1, len(TASKS)), TASKS.items(), strict=True):
+    figure = Figure((9, 5.6))
+    late = slice(-LATE, None)
+    for (above, below), (name, task) in zip(figure.subplots(2, len(TASKS)).T, TASKS.items(), strict=True):
+        plain = arrays[f"curve, {name}, {NONE}"]
         for variant, colour, marker in zip(task.variants, PHASES, "os^D", strict=False):
             curve = arrays[f"curve, {name}, {variant}"]
-            axes.plot(steps, curve.mean(0), color=colour, marker=marker, markersize=4, label=variant)
-            axes.fill_between(steps, curve.min(0), curve.max(0), color=colour, alpha=0.2, linewidth=0)
-        axes.set(title=name, xlabel="steps", ylabel=task.score, xscale="log")
-        axes.set_xticks(steps, [str(step) for step in steps], rotation=45)
-        axes.minorticks_off()
-        axes.legend(fontsize=8)
+            for axes, some, values in (
+                (above, slice(None), curve),
+                (below, late, (curve - plain)[:, late]),
+            ):
+                steps, style = arrays["steps"][some], {"color": colour}
+                axes.plot(steps, values.mean(0), marker=marker, markersize=4, label=variant, **style)
+                axes.fill_between(steps, values.min(0), values.max(0), alpha=0.2, linewidth=0, **style)
+                axes.set(xlabel="steps", xscale="log")
+                axes.set_xticks(steps, [str(step) for step in steps])
+                axes.minorticks_off()
+        above.set(title=name, ylabel=task.score)
+        below.set(ylabel=f"more than {NONE}, in {task.score.split(' in ')[1]}")
+        above.legend(fontsize=8)
     caption = (
-        "Scores while training, by steps on a logarithmic axis: the mean over the seeds, and a band from the "
-        "lowest to the highest. A curve that begins higher has a head start; at the right is what is left."
+        "Above: scores while training, by steps on a logarithmic axis; the mean over the seeds, and a band "
+        "from the lowest to the highest. Below: the late differences to the network without explicit "
+        "up-sampling, seed by seed. A curve that begins higher has a head start; at the right is what is left."
     )
     return Picture("curves", caption, figure)
 
@@ -319,9 +329,9 @@ def _draw_example(name: str, arrays: Mapping[str, NDArray[Any]]) -> Picture:
     variants = TASKS[name].variants
     planes = {"seen": arrays[f"seen, {name}"], "truth": arrays[f"truth, {name}"]}
     planes |= {variant: arrays[f"output, {name}, {variant}"] for variant in variants}
-    figure = Figure((9, 9 / len(planes) + 0.4))
+    figure = Figure((9, 9 / len(planes) + 0.25))
     for axes, (title, plane) in zip(figure.subplots(1, len(planes)), planes.items(), strict=True):
-        axes.imshow(plane, cmap="gray", vmin=0, vmax=255)
+        axes.imshow(plane, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes.set_title(title, fontsize=9)
         axes.set_axis_off()
     seen = "what the network sees" + (
