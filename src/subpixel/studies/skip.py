@@ -319,8 +319,8 @@ def _draw_curves(arrays: Mapping[str, NDArray[Any]]) -> Picture:
         above.legend(fontsize=8)
     caption = (
         "Above: scores while training, by steps on a logarithmic axis; the mean over the seeds, and a band "
-        "from the lowest to the highest. Below: the late differences to the network without explicit "
-        "up-sampling, seed by seed. A curve that begins higher has a head start; at the right is what is left."
+        "from the lowest to the highest. Below: late differences to the network without explicit "
+        "up-sampling, by seed. A curve that begins higher has a head start; at the right is what remains."
     )
     return Picture("curves", caption, figure)
 
