@@ -95,6 +95,7 @@ studies.figures: functional geometry kernels studies.lab
 studies.cost: engines geometry measure network studies.lab
 studies.training: geometry kernels nn studies.lab
 studies.autoencoder: functional kernels measure nn studies.lab
+studies.skip: kernels studies.lab
 studies:
 cli: evaluation files images jobs models network rewriter rewriter.decide rewriter.onnx root studies
   studies.lab training upscale
