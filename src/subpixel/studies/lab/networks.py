@@ -1,16 +1,17 @@
 """The two kinds of networks of the note's section 3: convolutions in LR space, or in HR space."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import cast
 
 from subpixel.extras import needing
-from subpixel.kernels import interpolation_to_lr
+from subpixel.geometry import Axis
+from subpixel.kernels import interpolation_to_lr, lift_conv
 
 with needing("study"):
     import torch
     from torch import Tensor, nn
-    from torch.nn.functional import conv2d, pad, pixel_shuffle
+    from torch.nn.functional import conv2d, conv_transpose2d, pad, pixel_shuffle
 
 
 class Bicubic(nn.Module):
@@ -77,7 +78,7 @@ class _Stack(nn.Module):
     def _convolve(self, plane: Tensor, margin: int) -> Tensor:
         """Return what the convolutions make of a plane that has `margin` pixels of context."""
         before, after = (margin - reach for reach in self._reach)
-        features = _crop(plane - 0.5, before, after)
+        features = _crop(plane, before, after)
         *inner, last = self.convolutions
         for convolution in inner:
             features = torch.tanh(convolution(features))
@@ -125,11 +126,12 @@ class InLR(_Stack):
 
     def forward(self, plane: Tensor) -> Tensor:
         """Enlarge a batch."""
-        learned = pixel_shuffle(self._convolve(plane, self.radius), self.upscale_factor)
-        if not self.skip:
-            return learned + 0.5
-        spare = self.radius - self.bicubic.radius
-        return learned + self.bicubic(_crop(plane, spare, spare))  # type: ignore[no-any-return]
+        centred = plane - 0.5
+        sr = pixel_shuffle(self._convolve(centred, self.radius), self.upscale_factor)
+        if self.skip:
+            spare = self.radius - self.bicubic.radius
+            sr = sr + self.bicubic(_crop(centred, spare, spare))
+        return sr + 0.5
 
 
 class InHR(_Stack):
@@ -169,9 +171,55 @@ class InHR(_Stack):
     def forward(self, plane: Tensor) -> Tensor:
         """Enlarge a batch."""
         margin = (self.radius - self.bicubic.radius) * self.upscale_factor
-        image = self.bicubic(plane)
-        learned = self._convolve(image, margin)
-        return learned + (_crop(image, margin, margin) if self.skip else 0.5)
+        image = self.bicubic(plane - 0.5)
+        sr = self._convolve(image, margin)
+        if self.skip:
+            sr = sr + _crop(image, margin, margin)
+        return sr + 0.5
+
+
+def lift(network: InHR) -> InLR:
+    """Return the LR network that computes the same: its maps are the r**2 phases of the maps in HR space.
+
+    The interpolation becomes a part of the first layer. A layer of k taps needs ceil((k + r - 1) / r) taps or
+    one more, most of them zeros that may now be trained.
+
+    Raises:
+        ValueError: no LR network of this kind reads the same pixels.
+    """
+    r, layers = network.upscale_factor, network.convolutions
+    paddings = _paddings([layer.kernel_size[0] for layer in layers], r)
+    weights = [
+        lift_conv(layer.weight.detach(), r, padding=padding)
+        for layer, padding in zip(layers, paddings, strict=True)
+    ]
+    weights[0] = conv_transpose2d(weights[0], network.bicubic.kernel)  # type: ignore[arg-type]
+    maps, kernel_sizes = [len(weight) for weight in weights[:-1]], [weight.shape[-1] for weight in weights]
+    result = InLR(r, maps, kernel_sizes, skip=network.skip).to(weights[0])
+    with torch.no_grad():
+        for ours, theirs, weight in zip(result.convolutions, layers, weights, strict=True):
+            ours.weight.copy_(weight)
+            cast(Tensor, ours.bias).copy_(cast(Tensor, theirs.bias).repeat_interleave(r**2))
+    return result
+
+
+def _paddings(kernel_sizes: Sequence[int], r: int) -> tuple[int, ...]:
+    """Return the HR pixels that each HR layer is taken to read before each pixel.
+
+    Only their sum is given. Of all choices whose LR layers read as many LR pixels before as after, or one
+    less, this is the one with the fewest taps.
+    """
+    lost = sum(size - 1 for size in kernel_sizes)
+    best: list[tuple[int, tuple[int, ...]]] = []
+    for paddings in product(*(range(size) for size in kernel_sizes)):
+        axes = [Axis(k + r - 1, r, p).lr("aligned") for k, p in zip(kernel_sizes, paddings, strict=True)]
+        before = Bicubic.radius + sum(axis.taps - 1 - axis.pad[0] for axis in axes)
+        taps = sum(axis.taps - 1 for axis in axes)
+        if sum(paddings) == lost // 2 and before == (2 * Bicubic.radius + taps) // 2:
+            best.append((taps, paddings))
+    if not best:
+        raise ValueError(f"the kernels must have a middle in LR space; got {kernel_sizes} for r = {r}.")
+    return min(best)[1]
 
 
 def _crop(planes: Tensor, before: int, after: int) -> Tensor:

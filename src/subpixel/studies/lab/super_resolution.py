@@ -15,8 +15,10 @@ from subpixel.training.data import Pair, Patches
 with needing("study"):
     import torch
     from torch import Tensor, nn
+    from torch.nn.functional import mse_loss
 
 CONTEXT = 12  # LR pixels around each patch: the largest radius that a network may have
+VALIDATED = 8  # batches of patches that a network is validated on
 
 
 class SuperResolution:
@@ -30,12 +32,18 @@ class SuperResolution:
         upscale_factor: r.
         patch: side of a training patch in LR pixels.
         batch: patches in a step.
+        held_back: how many images are not trained on, but validated on; they are spread over all.
     """
 
-    def __init__(self, samples: Samples, upscale_factor: int, *, patch: int = 32, batch: int = 16) -> None:
+    def __init__(
+        self, samples: Samples, upscale_factor: int, *, patch: int = 32, batch: int = 16, held_back: int = 0
+    ) -> None:
         self.upscale_factor = upscale_factor
         self._patch, self._batch = patch, batch
-        self._pairs = [Pair.from_hr(plane, upscale_factor, CONTEXT) for plane in samples.photos]
+        pairs = [Pair.from_hr(plane, upscale_factor, CONTEXT) for plane in samples.photos]
+        held = {index * len(pairs) // held_back for index in range(held_back)}
+        self._pairs = [pair for index, pair in enumerate(pairs) if index not in held]
+        self._held_back = [pairs[index] for index in sorted(held)]
         self._tests = {
             name: [Pair.from_hr(plane, upscale_factor, CONTEXT) for plane in planes]
             for name, planes in samples.tests.items()
@@ -43,13 +51,23 @@ class SuperResolution:
 
     def batches(self, seed: int, radius: int) -> Batches:
         """Return the batches of a seed: the same patches for each network, with the context that it reads."""
-        patches = Patches(self._pairs, self.upscale_factor, CONTEXT, self._patch, (seed,))
+        return self._batches(self._pairs, seed, radius)
+
+    def _batches(self, pairs: Sequence[Pair], seed: int, radius: int) -> Batches:
+        patches = Patches(pairs, self.upscale_factor, CONTEXT, self._patch, (seed,))
 
         def batch(index: int) -> tuple[Tensor, Tensor]:
             lr, hr = patches.batch(index, self._batch)
             return _as_tensor(_with_context(lr, radius)), _as_tensor(hr)
 
         return batch
+
+    def validate(self, network: nn.Module, radius: int) -> float:
+        """Return the PSNR in dB over fixed patches of the images held back, not rounded to 8 bits."""
+        batches = self._batches(self._held_back, 0, radius)
+        with torch.no_grad():
+            errors = [mse_loss(network(lr), hr) for lr, hr in map(batches, range(VALIDATED))]
+        return float(-10 * torch.stack(errors).mean().log10())
 
     def psnr(self, network: nn.Module, radius: int, sets: Sequence[str] | None = None) -> dict[str, float]:
         """Return the mean PSNR in dB over the images of each set, by the protocol of the tables.
