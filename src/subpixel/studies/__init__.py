@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 NAMES: tuple[str, ...] = (  # in the order of the note
     "figures",
     "cost",
+    "representation",
     "training",
     "autoencoder",
     "skip",
