@@ -90,7 +90,7 @@ degradation: colour
 evaluation.metrics:
 evaluation: degradation evaluation.metrics images
 training: degradation evaluation.metrics images models network
-studies.lab: degradation evaluation.metrics files geometry images kernels measure nn training
+studies.lab: degradation evaluation.metrics files images kernels measure nn training
 studies.figures: functional geometry kernels studies.lab
 studies.cost: engines geometry measure network studies.lab
 studies.representation: measure studies.lab

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from subpixel.studies.lab.networks import Bicubic, InHR, InLR
+from subpixel.studies.lab.networks import Bicubic, InHR, InLR, lift
 
 Kind = type[InLR] | type[InHR]
 
@@ -93,3 +93,47 @@ def test_networks_begin_near_the_bicubic_image(kind: Kind) -> None:
             image[..., cut : image.shape[2] - cut, cut : image.shape[3] - cut] if skip else torch.tensor(0.5)
         )
         assert float((network(plane) - start).detach().abs().max()) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("factor", "kernel_sizes", "lifted"),
+    [
+        (2, (6, 6, 6), (8, 4, 4)),
+        (2, (5, 5, 5), (7, 3, 3)),
+        (2, (4, 4, 4), (7, 3, 3)),
+        (2, (2, 2, 2), (6, 2, 2)),
+        (3, (9, 9, 9), (8, 4, 4)),
+        (3, (7, 7, 7), (7, 3, 3)),
+        (3, (6, 6, 6), (7, 3, 3)),
+        (3, (5, 3, 1), (7, 2, 1)),
+    ],
+)
+@pytest.mark.parametrize("skip", [True, False])
+def test_an_hr_network_lifts_to_an_lr_network_of_the_same_output(
+    factor: int, kernel_sizes: tuple[int, ...], lifted: tuple[int, ...], skip: bool
+) -> None:
+    """To 1e-12 of outputs up to several units; a single weight that differs is seen."""
+    network = InHR(factor, (4, 5), kernel_sizes, skip=skip).double()
+    with torch.no_grad():
+        network.convolutions[-1].weight.mul_(100)
+        for layer in network.convolutions:
+            layer.bias.copy_(torch.rand(layer.bias.shape))  # type: ignore[union-attr]
+    freed = lift(network)
+    assert [layer.kernel_size for layer in freed.convolutions] == [(size, size) for size in lifted]
+    plane = torch.rand(2, 1, 30, 33, dtype=torch.float64)
+    spare = freed.radius - network.radius
+    expected = network(plane[..., spare : 30 - spare, spare : 33 - spare])
+    torch.testing.assert_close(freed(plane), expected, rtol=0, atol=1e-12)
+    with torch.no_grad():
+        freed.convolutions[1].weight[0, 0, -1, -1] += 1e-6
+    assert float((freed(plane) - expected).detach().abs().max()) > 1e-10
+
+
+def test_lifted_weights_are_zeros_and_copies_until_they_are_trained() -> None:
+    """Each weight of a hidden layer stands r**2 times in the lifted one; the others are zeros."""
+    network = InHR(3, (4, 4), (9, 9, 9))
+    weight = network.convolutions[1].weight.detach()
+    lifted = lift(network).convolutions[1].weight.detach()
+    values, counts = lifted[lifted != 0].unique(return_counts=True)
+    assert torch.equal(values, weight.flatten().sort().values)
+    assert set(counts.tolist()) == {9}

@@ -5,7 +5,6 @@ from itertools import pairwise, product
 from typing import cast
 
 from subpixel.extras import needing
-from subpixel.geometry import Axis
 from subpixel.kernels import interpolation_to_lr, lift_conv
 
 with needing("study"):
@@ -181,11 +180,8 @@ class InHR(_Stack):
 def lift(network: InHR) -> InLR:
     """Return the LR network that computes the same: its maps are the r**2 phases of the maps in HR space.
 
-    The interpolation becomes a part of the first layer. A layer of k taps needs ceil((k + r - 1) / r) taps or
-    one more, most of them zeros that may now be trained.
-
-    Raises:
-        ValueError: no LR network of this kind reads the same pixels.
+    The interpolation becomes a part of the first layer. Many of the weights are zeros, which a kernel in HR
+    space cannot change; here they are like any others.
     """
     r, layers = network.upscale_factor, network.convolutions
     paddings = _paddings([layer.kernel_size[0] for layer in layers], r)
@@ -206,20 +202,18 @@ def lift(network: InHR) -> InLR:
 def _paddings(kernel_sizes: Sequence[int], r: int) -> tuple[int, ...]:
     """Return the HR pixels that each HR layer is taken to read before each pixel.
 
-    Only their sum is given. Of all choices whose LR layers read as many LR pixels before as after, or one
-    less, this is the one with the fewest taps.
+    Only their sum is given. Lifted, a layer that reads p HR pixels before and q after each reads ceil(p / r)
+    LR pixels before and ceil(q / r) after. Of all choices whose LR layers together read as many before as
+    after, or one less, as `InLR` does, this is one with the fewest taps, its layers the least off centre.
     """
-    lost = sum(size - 1 for size in kernel_sizes)
-    best: list[tuple[int, tuple[int, ...]]] = []
-    for paddings in product(*(range(size) for size in kernel_sizes)):
-        axes = [Axis(k + r - 1, r, p).lr("aligned") for k, p in zip(kernel_sizes, paddings, strict=True)]
-        before = Bicubic.radius + sum(axis.taps - 1 - axis.pad[0] for axis in axes)
-        taps = sum(axis.taps - 1 for axis in axes)
-        if sum(paddings) == lost // 2 and before == (2 * Bicubic.radius + taps) // 2:
-            best.append((taps, paddings))
-    if not best:
-        raise ValueError(f"the kernels must have a middle in LR space; got {kernel_sizes} for r = {r}.")
-    return min(best)[1]
+    best: list[tuple[int, int, tuple[int, ...]]] = []
+    for before in product(*map(range, kernel_sizes)):
+        after = [size - 1 - p for size, p in zip(kernel_sizes, before, strict=True)]
+        low, high = (sum(-(-reach // r) for reach in reaches) for reaches in (before, after))
+        if 0 <= sum(after) - sum(before) <= 1 and 0 <= high - low <= 1:
+            off_centre = sum(abs(q - p) for p, q in zip(before, after, strict=True))
+            best.append((low + high, off_centre, before))
+    return min(best)[-1]
 
 
 def _crop(planes: Tensor, before: int, after: int) -> Tensor:
