@@ -370,6 +370,7 @@ def _draw_rounding(result: Result) -> Picture:
         for style, precision in (("-", "float64"), ("--", "float32")):
             of = f"{FREE_6}, {name}, {precision}"
             apart = np.median(result.arrays[f"{of}, apart"], axis=0)
+            apart[apart == 0] = np.nan  # SOAP's first step changes no weight
             steps = result.arrays[f"{of}, steps"][0]
             axes_.loglog(steps, apart, style, color=colour, label=f"{name}, {precision}")
     axes_.set_xlabel("steps")
