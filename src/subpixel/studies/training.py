@@ -9,9 +9,10 @@ transposed convolution is PyTorch's. It is compared with three others that start
 the same patches:
 
 - 6x6 taps, free: 6 is a multiple of r = 2, so the map to LR kernels (4, 16, 3, 3) only permutes the weights.
-- 5x5 taps, free: the LR kernels hold the 25 taps and 11 zeros for each map. All 36 are trained. - 5x5 taps,
-mapped: `subpixel.nn.ConvTranspose2d` keeps the 25 taps and maps them in each forward pass. - 6x6 taps,
-biases: the transposed convolution has one bias for the image, the LR convolution one for each phase.
+- 5x5 taps, free: the LR kernels hold the 25 taps and 11 zeros for each map. All 36 are trained.
+- 5x5 taps, mapped: `subpixel.nn.ConvTranspose2d` keeps the 25 taps and maps them in each forward pass.
+- 6x6 taps, biases: the transposed convolution has one bias for the image, the LR convolution one for each
+  phase.
 
 *Apart* is the distance of all weights of the two networks, mapped to LR form, divided by their norm. *Zero
 taps* is the norm of those LR taps that the transposed convolution does not have, divided by that of all of
