@@ -302,8 +302,8 @@ def _findings(cases: Cases, alone: dict[str, float], gradient: float) -> Iterato
         f"{name} {_range(_growth(trial) for trial in cases[FREE_6, name, 'float32'])}" for name in ELEMENTWISE
     ]
     yield (
-        f"In float32 the rounding grows with the steps to the power of (fitted from the tenth on): "
-        f"{'; '.join(growth)}."
+        "In float32 the rounding grows as a power of the steps, fitted from the tenth on: "
+        f"{'; '.join(growth)}. A random walk has 0.5."
     )
     soap = cases[FREE_6, "SOAP", "float64"]
     yield (
