@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import interpolate
 
-from subpixel.studies.autoencoder import LR, MAPPED, NAMES, STUDY, ResizeConv, as_transposed, autoencoder
+from subpixel.studies.autoencoder import LR, MAPPED, NAMES, STUDY, as_transposed, autoencoder
 from subpixel.studies.lab.bench import Bench
 from subpixel.studies.lab.samples import Samples
 from subpixel.studies.lab.study import Result
@@ -56,23 +55,6 @@ def test_the_transposed_form_is_the_same_network() -> None:
     assert isinstance(transposed[-1], torch.nn.ConvTranspose2d)
     transposed[-1].weight.data = transposed[-1].weight.flip(-1)
     assert not torch.allclose(lr(x), transposed(x), rtol=0, atol=1e-3)
-
-
-@pytest.mark.parametrize("kernel_size", [3, 5])
-def test_a_resize_convolution_is_what_its_name_says(kernel_size) -> None:
-    """Against PyTorch's resize and convolution, gradients too, wherever it is computed."""
-    layer = ResizeConv(2, 3, kernel_size).double()
-    x = torch.randn(1, 2, 5, 4, dtype=torch.float64)
-    expected = torch.nn.functional.conv2d(
-        interpolate(x, scale_factor=2), layer.weight, padding=kernel_size // 2
-    )
-    (gradient,) = torch.autograd.grad(expected.square().sum(), layer.weight)
-    for layer.in_hr_space in (False, True):
-        output = layer(x)
-        assert torch.allclose(output, expected, rtol=0, atol=1e-12)
-        assert torch.allclose(
-            torch.autograd.grad(output.square().sum(), layer.weight)[0], gradient, rtol=1e-10
-        )
 
 
 def test_training_from_the_same_start_is_the_same(result) -> None:

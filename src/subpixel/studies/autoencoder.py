@@ -20,7 +20,8 @@ All see the same digits in the same order, and start from the same encoder, for 
 resize-convolutions can be computed in LR space too, and they are trained so, which is quicker; they are
 counted and timed in HR space, where they usually are. The error is the mean squared error on the digits
 held back, in thousandths (white is 1). Decoders are compared by the differences of their errors, paired by
-seed. A pair in float64 shows the identity of the first two free of noise.
+seed. Each is trained at two learning rates, and the one with the smaller loss at the end of training counts.
+A pair in float64 shows the identity of the first two free of noise.
 
 References: Shi et al. 2016 (arXiv:1609.07009), section 2; Odena et al. 2016 (doi:10.23915/distill.00003) on
 resize-convolution.
@@ -34,36 +35,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subpixel.extras import needing
-from subpixel.functional import conv_transpose
 from subpixel.kernels import lr_to_transposed, resize_conv_to_transposed
 from subpixel.measure.race import gain, race
 from subpixel.nn import SubPixelConv2d
 from subpixel.studies.lab.bench import Arrays, Bench, Report
 from subpixel.studies.lab.fit import Batches, fit
 from subpixel.studies.lab.palette import PHASES
+from subpixel.studies.lab.resize import ResizeConv2d
 from subpixel.studies.lab.samples import Plane
 from subpixel.studies.lab.study import Picture, Result, Row, Study, interval, spread, verdict
 
 with needing("study"):
     import torch
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
     from torch import Tensor, nn
-    from torch.nn.functional import interpolate
     from torch.utils.flop_counter import FlopCounterMode
 
 MAPS, CODE = 16, 2  # of the features, of the code
 WIDER = 23  # maps of 25 weights, for 16 of 36
-BATCH, RATE = 64, 5e-3
+BATCH, RATES = 64, (2.5e-3, 5e-3)
 SHOWN = 6  # digits in the picture
 LR, MAPPED, IN_LR = "LR", "transposed, LR's start", "resize 5x5 in LR space"
-LAYERS: Mapping[
-    str, tuple[Callable[[int, int], nn.Module], int]
-] = {  # an up-sampling layer, maps between two
+Up = Callable[[int, int], nn.Module]
+LAYERS: Mapping[str, tuple[Up, int]] = {  # an up-sampling layer, and the maps between the two
     LR: (lambda c, n: SubPixelConv2d(c, n, 3, 2, bias=False), MAPS),
     "transposed": (lambda c, n: nn.ConvTranspose2d(c, n, 6, stride=2, padding=2, bias=False), MAPS),
-    "resize 5x5, wider": (lambda c, n: ResizeConv(c, n, 5), WIDER),
-    "resize 5x5": (lambda c, n: ResizeConv(c, n, 5), MAPS),
-    "resize 3x3": (lambda c, n: ResizeConv(c, n, 3), MAPS),
+    "resize 5x5, wider": (lambda c, n: ResizeConv2d(c, n, 5, 2, bias=False), WIDER),
+    "resize 5x5": (lambda c, n: ResizeConv2d(c, n, 5, 2, bias=False), MAPS),
+    "resize 3x3": (lambda c, n: ResizeConv2d(c, n, 3, 2, bias=False), MAPS),
 }
 NAMES = (LR, "transposed", MAPPED, "resize 5x5, wider", "resize 5x5", "resize 3x3")
 
@@ -98,63 +98,45 @@ def as_transposed(network: nn.Sequential) -> nn.Sequential:
     return network
 
 
-class ResizeConv(nn.Conv2d):
-    """A nearest resize by 2 and a convolution, in LR space (which is faster) unless `in_hr_space` is set.
-
-    Args:
-        c_in: channels in.
-        c_out: channels out.
-        kernel_size: of the convolution in HR space, odd.
-    """
-
-    in_hr_space = False
-
-    def __init__(self, c_in: int, c_out: int, kernel_size: int) -> None:
-        super().__init__(c_in, c_out, kernel_size, padding=kernel_size // 2, bias=False)
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (PyTorch's name)
-        """Return (n, c_out, 2*h, 2*w) for (n, c_in, h, w)."""
-        if self.in_hr_space:
-            return super().forward(interpolate(input, scale_factor=2))
-        kernel = resize_conv_to_transposed(self.weight, 2)
-        return conv_transpose(input, kernel, None, stride=2, padding=self.kernel_size[0] // 2, form="aligned")
-
-
 def compute(bench: Bench) -> Result:
     """Train each decoder from each seed, time them, and put the errors side by side."""
-    seeds, steps = ((0, 1), 40) if bench.quick else ((0, 1, 2), 1600)
-    seconds = 0.3 if bench.quick else 20.0
-    trials = {
-        _trial(name, seed, steps): partial(_train, bench, name, seed, steps)
+    seeds, steps, seconds = ((0, 1), 40, 0.3) if bench.quick else ((0, 1, 2), 1100, 20.0)
+    rates = RATES[-1:] if bench.quick else RATES
+    runs = {
+        (name, rate, seed): f"{name}, seed {seed}, {steps} steps of {BATCH} digits, Adam {rate}"
         for name in NAMES
+        for rate in rates
         for seed in seeds
     }
     side = bench.samples.digits[0].shape[-1]
     clock, pair = f"time of the decoders, {seconds} s", "pair in float64, 100 steps"
+    trials = {trial: partial(_train, bench, *run, steps) for run, trial in runs.items()}
     kept = bench.trials(trials | {pair: partial(_pair, bench), clock: partial(_time, side, seconds)})
-    errors = {
-        name: [1000 * float(kept[_trial(name, seed, steps)]["error"]) for seed in seeds] for name in NAMES
-    }
-    digits = _as_tensor(bench.samples.digits[1][:SHOWN])[:, 0].numpy()
-    arrays = {"digits": digits, "errors": np.array([errors[name] for name in NAMES])}
+    arrays = {"digits": _as_tensor(bench.samples.digits[1][:SHOWN])[:, 0].numpy()}
+    errors, rows = {}, []
     for name in NAMES:
-        arrays[f"outputs of {name}"] = kept[_trial(name, seeds[0], steps)]["outputs"]
-        arrays[f"losses of {name}"] = np.stack([kept[_trial(name, seed, steps)]["losses"] for seed in seeds])
-    rows = [_row(name, side, errors[name], kept[clock]) for name in NAMES]
+        at_rates = {rate: [kept[runs[name, rate, seed]] for seed in seeds] for rate in rates}
+        rate, best = min(at_rates.items(), key=lambda item: _last_loss(item[1]))
+        errors[name] = [1000 * float(trial["error"]) for trial in best]
+        arrays[f"outputs of {name}"] = best[0]["outputs"]
+        arrays[f"losses of {name}"] = np.stack([trial["losses"] for trial in best])
+        rows.append(_row(name, side, rate, errors[name], kept[clock]))
+    arrays["errors"] = np.array(list(errors.values()))
     return Result(rows, list(_findings(rows, errors, kept[clock])), _checks(kept[pair]), arrays)
 
 
-def _trial(name: str, seed: int, steps: int) -> str:
-    return f"{name}, seed {seed}, {steps} steps of {BATCH} digits, Adam {RATE}"
+def _last_loss(trials: Sequence[Arrays]) -> float:
+    """Return the mean loss over the last tenth of the steps."""
+    return float(np.mean([trial["losses"][-len(trial["losses"]) // 10 :] for trial in trials]))
 
 
 def _train(
-    bench: Bench, name: str, seed: int, steps: int, report: Report
+    bench: Bench, name: str, rate: float, seed: int, steps: int, report: Report
 ) -> Mapping[str, NDArray[np.float64]]:
     train, test = bench.samples.digits
     network = autoencoder(name, seed)
     batches = _batches(train, seed)
-    losses = fit(network, batches, steps=steps, rate=RATE, report=report, optimizer=torch.optim.Adam)
+    losses = fit(network, batches, steps=steps, rate=rate, report=report, optimizer=torch.optim.Adam)
     with torch.no_grad():
         parts = [(digits := _as_tensor(part), network(digits)) for part in np.array_split(test, 10)]
     errors = [(digits - output).square().mean((1, 2, 3)) for digits, output in parts]
@@ -185,7 +167,7 @@ def _pair(bench: Bench, report: Report) -> Mapping[str, NDArray[np.float64]]:
         return x, x
 
     return {
-        name: fit(network, batches, steps=100, rate=RATE, report=report, optimizer=torch.optim.Adam)
+        name: fit(network, batches, steps=100, rate=RATES[0], report=report, optimizer=torch.optim.Adam)
         for name, network in networks.items()
     }
 
@@ -208,12 +190,12 @@ def _decoder(name: str) -> nn.Module:
     """Return an untrained decoder as a user of PyTorch would have it: resize-convolutions in HR space."""
     decoder = autoencoder(name, 0)[5:]
     for layer in decoder.modules():
-        if isinstance(layer, ResizeConv):
+        if isinstance(layer, ResizeConv2d):
             layer.in_hr_space = True
     return decoder
 
 
-def _row(name: str, side: int, errors: Sequence[float], times: Arrays) -> Row:
+def _row(name: str, side: int, rate: float, errors: Sequence[float], times: Arrays) -> Row:
     decoder = _decoder(name)
     with FlopCounterMode(display=False) as counter:
         decoder(torch.zeros(1, CODE, side // 4, side // 4))
@@ -222,6 +204,7 @@ def _row(name: str, side: int, errors: Sequence[float], times: Arrays) -> Row:
         "decoder": name,
         "parameters": sum(parameter.numel() for parameter in decoder.parameters()),
         "multiply-accumulates a digit": counter.get_total_flops() // 2,
+        "learning rate": rate,
         f"ms for {BATCH} digits": float(np.median(seconds)) * 1e3,
         "error, thousandths": spread(errors),
     }
@@ -243,9 +226,9 @@ def _findings(rows: Sequence[Row], errors: Mapping[str, Sequence[float]], times:
         differences = [a - b for a, b in zip(errors[name], errors[LR], strict=True)]
         low, high = interval(differences)
         found.append(
-            f"{name} ({weights[name]:,} parameters; {note}): error {spread(errors[name])}, "
-            f"{verdict(differences)} against the LR decoder; mean difference {np.mean(differences):+.3f}, "
-            f"95 % interval {low:+.3f} to {high:+.3f}."
+            f"{name} ({weights[name]:,} parameters; {note}): error {spread(errors[name])}; against the LR "
+            f"decoder {np.mean(differences):+.2f} (95 % interval {low:+.2f} to {high:+.2f}): "
+            f"{verdict(differences)}."
         )
     seconds = {name: list(times[name]) for name in times}
     slower = [f"{name} {gain(seconds[name], seconds[LR]):.2f}" for name in times if name != LR]
@@ -255,7 +238,7 @@ def _findings(rows: Sequence[Row], errors: Mapping[str, Sequence[float]], times:
 
 def _checks(pair: Arrays) -> dict[str, bool]:
     difference = float(np.max(np.abs(pair["LR"] / pair["transposed"] - 1)))
-    layer = ResizeConv(3, 2, 5).double()
+    layer = ResizeConv2d(3, 2, 5, 2, bias=False).double()
     x = torch.randn(1, 3, 5, 4, dtype=torch.float64)
     with torch.no_grad():
         in_lr_space, layer.in_hr_space = layer(x), True
@@ -287,7 +270,7 @@ def _draw_digits(result: Result) -> Picture:
         axis.imshow(np.hstack(list(outputs)), cmap="gray", vmin=0, vmax=1, extent=(0, SHOWN, 0, 1))
         if name != "digits in":
             shown = (SHOWN + 0.3, 2 * SHOWN + 0.3, 0, 1)
-            image = axis.imshow(np.hstack(list(differences)), cmap="PuOr", vmin=-0.5, vmax=0.5, extent=shown)
+            image = axis.imshow(np.hstack(list(differences)), cmap="PuOr", vmin=-0.3, vmax=0.3, extent=shown)
         axis.set(xlim=(0, extent[1] + 0.3), ylim=(0, 1), xticks=[], yticks=[])
         axis.set_ylabel(name.replace(", ", ",\n"), rotation=0, ha="right", va="center")
         axis.spines[:].set_visible(False)
@@ -313,6 +296,9 @@ def _draw_errors(result: Result) -> Picture:
         for seed, error in enumerate(errors):
             dots.plot(error, index, marker="os^"[seed], color=PHASES[index], linestyle="none")
     curves.set(xlabel="step", ylabel="error while training, thousandths", yscale="log")
+    curves.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    curves.yaxis.set_major_formatter("{x:g}")
+    curves.yaxis.set_minor_locator(NullLocator())
     dots.set(xlabel="error on digits held back, thousandths", yticks=range(len(NAMES)), yticklabels=NAMES)
     dots.set_ylim(len(NAMES) - 0.5, -0.5)
     caption = (
