@@ -90,12 +90,13 @@ degradation: colour
 evaluation.metrics:
 evaluation: degradation evaluation.metrics images
 training: degradation evaluation.metrics images models network
-studies.lab: degradation evaluation.metrics files images kernels measure nn training
+studies.lab: degradation evaluation.metrics files functional images kernels measure nn training
 studies.figures: functional geometry kernels studies.lab
 studies.cost: engines geometry measure network studies.lab
 studies.representation: measure studies.lab
 studies.training: geometry kernels nn studies.lab
-studies.autoencoder: functional kernels measure nn studies.lab
+studies.autoencoder: kernels measure nn studies.lab
+studies.checkerboard: geometry kernels nn studies.lab
 studies.skip: kernels studies.lab
 studies:
 cli: evaluation files images jobs models network rewriter rewriter.decide rewriter.onnx root studies

@@ -9,14 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 from scipy import stats
+from skimage.metrics import peak_signal_noise_ratio
 
 import subpixel.studies
 from subpixel.cli import main
 from subpixel.studies.lab.bench import Bench
+from subpixel.studies.lab.resize import ResizeConv2d
 from subpixel.studies.lab.samples import Samples, read_idx
 from subpixel.studies.lab.study import Picture, Result, Study, interval
+from subpixel.studies.lab.super_resolution import SuperResolution
 
 Run = Callable[..., int]
 
@@ -178,3 +182,32 @@ def test_the_interval_is_students() -> None:
     assert np.allclose(interval(values), expected, rtol=1e-3)
     with pytest.raises(ValueError, match="two to ten"):
         interval([1.0])
+
+
+@pytest.mark.parametrize(("kernel_size", "upscale_factor"), [(3, 2), (5, 2), (3, 3)])
+def test_a_resize_convolution_is_what_its_name_says(kernel_size, upscale_factor) -> None:
+    """Against PyTorch's resize and convolution, gradients too, in LR and in HR space."""
+    layer = ResizeConv2d(2, 3, kernel_size, upscale_factor).double()
+    x = torch.randn(1, 2, 5, 4, dtype=torch.float64)
+    enlarged = torch.nn.functional.interpolate(x, scale_factor=upscale_factor)
+    expected = torch.nn.functional.conv2d(enlarged, layer.weight, layer.bias, padding=kernel_size // 2)
+    (gradient,) = torch.autograd.grad(expected.square().sum(), layer.weight)
+    for layer.in_hr_space in (False, True):
+        output = layer(x)
+        assert torch.allclose(output, expected, rtol=0, atol=1e-12)
+        (own,) = torch.autograd.grad(output.square().sum(), layer.weight)
+        assert torch.allclose(own, gradient, rtol=0, atol=1e-10)
+
+
+def test_what_a_network_makes_of_a_set_has_the_psnr_of_the_tables() -> None:
+    """The same output, rounded to codes, by scikit-image's PSNR without a border of r pixels."""
+    task = SuperResolution(Samples(), 2)
+    network = torch.nn.Upsample(scale_factor=2)
+    assert task.smallest == "held back"
+    outputs, truth = task.outputs(network, 0, task.smallest), task.originals(task.smallest)
+    inner = (slice(2, -2),) * 2
+    expected = [
+        peak_signal_noise_ratio(np.rint(255 * hr)[inner], np.rint(255 * sr)[inner], data_range=255)
+        for sr, hr in zip(outputs, truth, strict=True)
+    ]
+    assert np.isclose(task.psnr(network, 0)[task.smallest], np.mean(expected), rtol=1e-6)

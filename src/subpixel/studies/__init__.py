@@ -16,6 +16,7 @@ NAMES: tuple[str, ...] = (  # in the order of the note
     "representation",
     "training",
     "autoencoder",
+    "checkerboard",
     "skip",
 )
 

@@ -85,20 +85,33 @@ class SuperResolution:
 
     def enlarged(self, network: nn.Module, radius: int, name: str, index: int) -> Plane:
         """Return what a network makes of an image of a set."""
-        return _enlarged(network, radius, self._tests[name][index])
+        return to_uint8(255 * _output(network, radius, self._tests[name][index]))
 
     def original(self, name: str, index: int) -> Plane:
         """Return an image of a set before it was reduced."""
         return self._tests[name][index].hr
 
+    def outputs(self, network: nn.Module, radius: int, name: str) -> list[NDArray[np.float64]]:
+        """Return what a network makes of the images of a set, before it is rounded to 8 bits: 0..1."""
+        return [_output(network, radius, pair) for pair in self._tests[name]]
+
+    def originals(self, name: str) -> list[NDArray[np.float64]]:
+        """Return the images of a set before they were reduced, 0..1."""
+        return [pair.hr / 255 for pair in self._tests[name]]
+
+    @property
+    def smallest(self) -> str:
+        """The name of the set with the fewest images, to measure on while training."""
+        return min(self._tests, key=lambda name: len(self._tests[name]))
+
     def _psnr(self, network: nn.Module, radius: int, pair: Pair) -> float:
-        return psnr(_enlarged(network, radius, pair), pair.hr, self.upscale_factor)
+        return psnr(to_uint8(255 * _output(network, radius, pair)), pair.hr, self.upscale_factor)
 
 
-def _enlarged(network: nn.Module, radius: int, pair: Pair) -> Plane:
+def _output(network: nn.Module, radius: int, pair: Pair) -> NDArray[np.float64]:
     with torch.no_grad():
         sr = network(_as_tensor(_with_context(pair.padded_lr, radius)[None, None]))
-    return to_uint8(255 * sr[0, 0].double().numpy())
+    return sr[0, 0].double().numpy()  # type: ignore[no-any-return]
 
 
 def _with_context(padded: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
