@@ -30,6 +30,7 @@ STYLE: dict[Any, Any] = {  # of matplotlib, by its names
     "figure.constrained_layout.use": True,
     "font.size": 10,
     "grid.color": "#EEEEEE",
+    "image.interpolation": "none",  # pixels as they are, and in SVG no more of them
     "legend.frameon": False,
     "savefig.dpi": 120,
     "svg.hashsalt": "subpixel",  # the same drawing gives the same file
