@@ -215,10 +215,11 @@ def same_gradients(make: MakeOptimizer, rate: float) -> float:
     start, *gradients = torch.randn(21, MAPS, 1, 6, 6, generator=random, dtype=torch.float64)
     geometry = axes((6, 6), R)
     transposed = nn.Parameter(start.clone())
-    lr = nn.Parameter(transposed_to_lr(start, geometry))
+    lr = nn.Parameter(transposed_to_lr(start, geometry).contiguous())
     optimizers = make([transposed], rate), make([lr], rate)
     for gradient in gradients:
-        transposed.grad, lr.grad = gradient.clone(), transposed_to_lr(gradient, geometry)
+        # Contiguous both, so that PyTorch takes the same instructions for each weight.
+        transposed.grad, lr.grad = gradient.clone(), transposed_to_lr(gradient, geometry).contiguous()
         for optimizer in optimizers:
             optimizer.step()
     mapped = transposed_to_lr(transposed.detach(), geometry)
@@ -289,6 +290,7 @@ def _checks(cases: Cases, alone: dict[str, float]) -> dict[str, bool]:
 
 
 def _findings(cases: Cases, alone: dict[str, float], gradient: float) -> Iterator[str]:
+    """Yield what stays together, what parts, how far and why."""
     for precision in TYPES:
         ends = [
             f"{name} {_range(trial['apart'][-1] for trial in cases[FREE_6, name, precision])}"
