@@ -296,4 +296,6 @@ def _draw_errors(result: Result) -> Picture:
     return Picture("errors", caption, figure)
 
 
-STUDY = Study("autoencoder", "An autoencoder of digits, by three kinds of decoder", __doc__, compute, draw)
+STUDY = Study(
+    "autoencoder", "An autoencoder of digits, by three kinds of decoder", __doc__, compute, draw, ("digits",)
+)

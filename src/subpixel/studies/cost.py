@@ -307,4 +307,4 @@ def _draw_fields() -> Picture:
     return Picture("receptive-fields", caption, figure)
 
 
-STUDY = Study("cost", "The same cost in LR and in HR space", __doc__, compute, draw)
+STUDY = Study("cost", "The same cost in LR and in HR space", __doc__, compute, draw, ())

@@ -345,4 +345,4 @@ def _draw_example(name: str, arrays: Mapping[str, NDArray[Any]]) -> Picture:
     )
 
 
-STUDY = Study("skip", "Is explicit up-sampling needed?", __doc__, compute, draw)
+STUDY = Study("skip", "Is explicit up-sampling needed?", __doc__, compute, draw, ("images", "digits"))

@@ -422,4 +422,4 @@ def _draw_zeros(result: Result) -> Picture:
     return Picture("zeros", caption, figure)
 
 
-STUDY = Study("training", "Training a transposed convolution and its LR form", __doc__, compute, draw)
+STUDY = Study("training", "Training a transposed convolution and its LR form", __doc__, compute, draw, ())

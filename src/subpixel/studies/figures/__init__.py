@@ -189,4 +189,4 @@ def _work(example: Example) -> str:
     )
 
 
-STUDY = Study("figures", "The note's figures, computed", __doc__, compute, draw)
+STUDY = Study("figures", "The note's figures, computed", __doc__, compute, draw, ())

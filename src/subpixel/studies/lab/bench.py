@@ -76,5 +76,5 @@ class Bench:
             return None
 
     def _file(self, name: str) -> Path:
-        key = f"{name}, quick={self.quick}, {self.samples.description}"
+        key = f"{name}, quick={self.quick}, {self.samples.describe(('images', 'digits'))}"
         return self.folder / f"{blake2b(key.encode(), digest_size=8).hexdigest()}.npz"

@@ -84,7 +84,7 @@ def _sections(
     marks = {True: "", False: "**Does not hold:** "}
     yield "\n".join(f"- {marks[holds]}{_prose(check)}" for check, holds in result.checks.items())
     yield f"## How it was made\n\n    {command}"
-    yield f"In {duration(seconds)}, on {machine()}. Data: {data}."
+    yield f"In {duration(seconds)}, on {machine()}." + (f" Data: {data}." if data else "")
 
 
 def _prose(text: str) -> str:

@@ -45,5 +45,5 @@ def run(
     result = study.compute(bench)
     seconds = time.perf_counter() - start + bench.earlier
     return result, page.write(
-        study, result, folder, command=command, seconds=seconds, data=samples.description
+        study, result, folder, command=command, seconds=seconds, data=samples.describe(study.data)
     )

@@ -1,10 +1,11 @@
 """What studies are trained and measured on: a few images that ship, or a folder of the usual sets."""
 
 import gzip
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from subpixel.degradation import luma
 from subpixel.images import image_files, read_array
 
 Plane = NDArray[np.uint8]
+Kind = Literal["images", "digits"]
 
 PARTS = ("train", "test", "mnist")
 _SHIPPED = Path(__file__).with_name("data")
@@ -45,20 +47,21 @@ class Samples:
                         f"the data must hold the folders {', '.join(PARTS)}; {self.folder / part} is missing."
                     )
 
-    @property
-    def description(self) -> str:
-        """What the samples are, in words."""
+    def describe(self, kinds: Sequence[Kind]) -> str:
+        """Return what the samples of some kinds are, in words."""
         if self.folder is None:
-            return "16 photographs and 1,797 digits that ship with the package"
+            shipped = {"images": "16 photographs that ship", "digits": "1,797 digits that ship"}
+            return "; ".join(shipped[kind] for kind in kinds)
         names = sorted(path.name for path in self._part("train").iterdir() if path.is_dir())
-        return f"images of {', '.join(names)}; MNIST"
+        images = f"images of {', '.join(names)}"
+        return "; ".join({"images": images, "digits": "MNIST"}[kind] for kind in kinds)
 
     @cached_property
     def photos(self) -> list[Plane]:
         """Luma of the images to train on."""
         if self.folder is None:
             return self._shipped_photos[:-HELD_BACK]
-        return [luma(image) for image in self.colours()]
+        return [luma(read_array(file)) for file in image_files(self._part("train"), recursive=True)]
 
     @cached_property
     def tests(self) -> Mapping[str, list[Plane]]:
@@ -78,14 +81,6 @@ class Samples:
             return tiles[: _DIGITS - 297], tiles[_DIGITS - 297 : _DIGITS]
         folder = self._part("mnist")
         return read_idx(folder / "train-images-idx3-ubyte.gz"), read_idx(folder / "t10k-images-idx3-ubyte.gz")
-
-    def colours(self) -> Iterator[NDArray[np.uint8]]:
-        """Yield the images to train on as they are, (h, w) or (h, w, 3); those that ship are grey."""
-        if self.folder is None:
-            yield from self._shipped_photos[:-HELD_BACK]
-        else:
-            for file in image_files(self._part("train"), recursive=True):
-                yield read_array(file)
 
     @cached_property
     def _shipped_photos(self) -> list[Plane]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subpixel.studies.lab.bench import Bench
+from subpixel.studies.lab.samples import Kind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,6 +57,7 @@ class Study:
         text: what is claimed, where, and what is measured: the docstring of its file.
         compute: from a bench to a result.
         draw: from a result to its pictures.
+        data: the kinds of samples that it takes from its bench.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Study:
     text: str
     compute: Callable[[Bench], Result]
     draw: Callable[[Result], Sequence[Picture]]
+    data: Sequence[Kind] = ("images",)
 
 
 def spread(values: Sequence[float]) -> str:
