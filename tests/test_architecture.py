@@ -92,6 +92,7 @@ evaluation: degradation evaluation.metrics images
 training: degradation evaluation.metrics images models network
 studies.lab: degradation evaluation.metrics files functional images kernels measure nn training
 studies.figures: functional geometry kernels studies.lab
+studies.kernels: degradation evaluation.metrics kernels network studies.lab training
 studies.cost: engines geometry measure network studies.lab
 studies.representation: measure studies.lab
 studies.training: geometry kernels nn studies.lab

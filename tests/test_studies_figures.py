@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from subpixel.geometry import Axis
 from subpixel.studies.figures import IMAGE, SIGNAL, STUDY, UNEVEN_IMAGE, UNEVEN_SIGNAL, images, signals
-from subpixel.studies.figures.canvas import Canvas
 from subpixel.studies.figures.example import Example, matrix_of
 from subpixel.studies.lab import page
 from subpixel.studies.lab.bench import Bench
+from subpixel.studies.lab.canvas import Canvas
 from subpixel.studies.lab.palette import PHASES, STYLE
 from subpixel.studies.lab.samples import Samples
 from subpixel.studies.lab.study import Result

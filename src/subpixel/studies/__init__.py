@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 NAMES: tuple[str, ...] = (  # in the order of the note
     "figures",
+    "kernels",
     "cost",
     "representation",
     "training",

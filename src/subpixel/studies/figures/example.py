@@ -11,7 +11,7 @@ from subpixel.extras import needing
 from subpixel.functional import pad, periodic_shuffle
 from subpixel.geometry import Axis
 from subpixel.kernels import Phase, sub_pixel_to_transposed, transposed_to_phases
-from subpixel.studies.figures.canvas import BORDER, INSERTED, PIXEL
+from subpixel.studies.lab.canvas import BORDER, INSERTED, PIXEL
 
 with needing("study"):
     import torch

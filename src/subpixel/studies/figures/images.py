@@ -6,15 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subpixel.extras import needing
-from subpixel.studies.figures.canvas import BORDER, INSERTED, PIXEL, Canvas, colour
 from subpixel.studies.figures.example import Example
+from subpixel.studies.lab.canvas import BORDER, INSERTED, PIXEL, Canvas, colour
 
 with needing("study"):
     from matplotlib.figure import Figure
 
 _EDGE = 0.6  # cells around a drawing
 _HEAD = 2.2  # cells for a heading and its note
-_GAP = 2.0  # cells between two things, with an arrow
+_GAP = 2.2  # cells between two things, with an arrow
 
 
 def zero_insertion(example: Example) -> Figure:
@@ -66,19 +66,20 @@ def full_view(example: Example) -> Figure:
     middle = _EDGE + hr + _GAP
     right = middle + max(k, apart) + _GAP
     canvas = Canvas(right + out + _EDGE, _HEAD + height + _EDGE)
-    canvas.title(_EDGE, _HEAD, "Sub-pixel image", _shape(1, hr, hr))
-    canvas.cells(_EDGE, _HEAD, example.sub_pixels, example.kinds)
-    canvas.text(middle - _GAP / 2, _HEAD + k / 2, "*", size=18)
-    canvas.title(middle, _HEAD, "Kernel", _shape(1, 1, k, k))
-    canvas.cells(middle, _HEAD, example.kernel, example.tap_phases)
-    _draw_kernels(canvas, example, middle, _HEAD + k + _HEAD)
-    canvas.title(middle, _HEAD + k + _HEAD, "Taken apart", _kernel_shape(example))
-    canvas.arrow((right - _GAP + 0.3, _HEAD + k / 2), (right - 0.3, _HEAD + k / 2))
-    canvas.title(right, _HEAD, "HR image", _shape(1, out, out))
-    canvas.cells(right, _HEAD, example.output, example.hr_phases)
+    first, second, last = (_HEAD + (height - size) / 2 for size in (hr, k + _HEAD + apart, out))
+    canvas.title(_EDGE, first, "Sub-pixel image", _shape(1, hr, hr))
+    canvas.cells(_EDGE, first, example.sub_pixels, example.kinds)
+    canvas.text(middle - _GAP / 2, second + k / 2, "*", size=20)
+    canvas.title(middle, second, "Kernel", _shape(1, 1, k, k))
+    canvas.cells(middle, second, example.kernel, example.tap_phases)
+    canvas.title(middle, second + k + _HEAD, "Taken apart", _kernel_shape(example))
+    _draw_kernels(canvas, example, middle, second + k + _HEAD)
+    canvas.arrow((right - _GAP + 0.3, second + k / 2), (right - 0.3, second + k / 2))
+    canvas.title(right, last, "HR image", _shape(1, out, out))
+    canvas.cells(right, last, example.output, example.hr_phases)
     chosen = example.axis.stride * ((len(example.x) - 1) // 2)
-    canvas.frame(_EDGE + chosen, _HEAD + chosen, k, k, "black")
-    canvas.frame(right + chosen, _HEAD + chosen, 1, 1, "black")
+    canvas.frame(_EDGE + chosen, first + chosen, k, k, "black")
+    canvas.frame(right + chosen, last + chosen, 1, 1, "black")
     return canvas.figure
 
 
@@ -93,32 +94,39 @@ def lr_convolution(example: Example) -> Figure:
     right = middle + r * pitch - 1 + _GAP
     height = max(padded + _HEAD + apart, r * pitch - 1, out)
     canvas = Canvas(right + out + _EDGE, _HEAD + height + _EDGE)
-    chosen = (lr - 1) // 2
-    canvas.title(_EDGE, _HEAD, "LR image", _shape(1, lr, lr))
-    canvas.cells(_EDGE, _HEAD, *_bordered(example))
-    for number, phase in enumerate(example.phases):
-        inset = 0.05 + 0.055 * number
-        (y, x), (height_, width) = (low + chosen - axis.pad[0] for axis in phase.axes), phase.weight.shape[2:]
-        if phase.weight.numel():
-            canvas.frame(
-                _EDGE + x + inset, _HEAD + y + inset, width - 2 * inset, height_ - 2 * inset, colour(number)
-            )
-    canvas.frame(_EDGE + low + chosen, _HEAD + low + chosen, 1, 1, "black")
-    below = _HEAD + padded + _HEAD
-    canvas.title(_EDGE, below, "Phase kernels", _kernel_shape(example))
-    _draw_kernels(canvas, example, _EDGE, below)
-    canvas.arrow((middle - _GAP + 0.3, _HEAD + padded / 2), (middle - 0.3, _HEAD + padded / 2))
-    canvas.title(middle, _HEAD, "LR convolution", _shape(len(example.maps), rows, rows))
-    canvas.arrow((right - _GAP + 0.3, _HEAD + padded / 2), (right - 0.3, _HEAD + padded / 2))
+    first, second, last = (
+        _HEAD + (height - size) / 2 for size in (padded + _HEAD + apart, r * pitch - 1, out)
+    )
+    half, chosen = _HEAD + height / 2, (lr - 1) // 2
+    canvas.title(_EDGE, first, "LR image", _shape(1, lr, lr))
+    canvas.cells(_EDGE, first, *_bordered(example))
+    _frame_windows(canvas, example, _EDGE + low + chosen, first + low + chosen)
+    canvas.title(_EDGE, first + padded + _HEAD, "Phase kernels", _kernel_shape(example))
+    _draw_kernels(canvas, example, _EDGE, first + padded + _HEAD)
+    canvas.arrow((middle - _GAP + 0.3, half), (middle - 0.3, half))
+    canvas.text(middle - _GAP / 2, half - 0.5, "convolve", size=9)
+    canvas.title(middle, second, "LR convolution", _shape(len(example.maps), rows, rows))
     for number, (row, column) in enumerate(product(range(r), repeat=2)):
-        left, top = middle + column * pitch, _HEAD + row * pitch
+        left, top = middle + column * pitch, second + row * pitch
         canvas.cells(left, top, example.maps[number], number)
         canvas.frame(left + chosen, top + chosen, 1, 1, "black")
-    canvas.title(right, _HEAD, "HR image", _shape(1, out, out))
-    canvas.cells(right, _HEAD, example.output, example.hr_phases)
-    canvas.frame(right + r * chosen, _HEAD + r * chosen, r, r, "black")
-    canvas.text(right - _GAP / 2, _HEAD + padded / 2 - 0.5, "shuffle", size=9)
+    canvas.arrow((right - _GAP + 0.3, half), (right - 0.3, half))
+    canvas.text(right - _GAP / 2, half - 0.5, "shuffle", size=9)
+    canvas.title(right, last, "HR image", _shape(1, out, out))
+    canvas.cells(right, last, example.output, example.hr_phases)
+    canvas.frame(right + r * chosen, last + r * chosen, r, r, "black")
     return canvas.figure
+
+
+def _frame_windows(canvas: Canvas, example: Example, left: float, top: float) -> None:
+    """Frame an LR pixel, whose place is given, and what each phase kernel reads for it."""
+    for number, phase in enumerate(example.phases):
+        inset = 0.05 + 0.055 * number  # so that no frame hides another
+        if phase.weight.numel():
+            height, width = (size - 2 * inset for size in phase.weight.shape[2:])
+            y, x = (inset - axis.pad[0] for axis in phase.axes)
+            canvas.frame(left + x, top + y, width, height, colour(number))
+    canvas.frame(left, top, 1, 1, "black")
 
 
 def _shape(*sizes: int) -> str:

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subpixel.extras import needing
-from subpixel.studies.figures.canvas import BORDER, IDLE, INSERTED, PIXEL, Canvas, colour
 from subpixel.studies.figures.example import Example, matrix_of
+from subpixel.studies.lab.canvas import BORDER, IDLE, INSERTED, PIXEL, Canvas, colour
 
 with needing("study"):
     import torch

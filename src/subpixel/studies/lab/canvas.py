@@ -71,11 +71,11 @@ class Canvas:
 
     def _number(self, x: float, y: float, number: float, kind: int) -> None:
         """Write a cell's number, and its phase in the corner."""
-        ink = _FAINT if kind < PIXEL else _ink(_fill(kind))
-        size, lift = (8.5 if kind < PIXEL else 10.5), (0.1 if kind >= 0 else 0)
+        ink = _FAINT if kind < PIXEL else ink_on(_fill(kind))
+        size, lift = (9 if kind < PIXEL else 11.5), (0.13 if kind >= 0 else 0)
         self.text(x + 0.5, y + 0.5 - lift, f"{number:g}", size=size, ink=ink, bold=kind >= PIXEL)
         if kind >= 0:
-            self.text(x + 0.92, y + 0.79, str(kind), size=7.5, ink=ink, align="right")
+            self.text(x + 0.92, y + 0.79, str(kind), size=8, ink=ink, align="right")
 
     def frame(
         self, left: float, top: float, width: float, height: float, ink: str, line: float = 2.5
@@ -94,7 +94,7 @@ class Canvas:
         )
         if label:
             x, y = (a + at * (b - a) for a, b in zip(start, end, strict=True))
-            self.text(x, y, label, size=8.5, ink=ink, bold=True, paper="white")
+            self.text(x, y, label, size=9.5, ink=ink, bold=True, paper="white")
 
     def text(
         self,
@@ -125,13 +125,13 @@ class Canvas:
 
     def title(self, left: float, top: float, words: str, note: str = "") -> None:
         """Write a heading over something whose upper left corner is given, and a note under the heading."""
-        self.text(left, top - (1.05 if note else 0.55), words, size=11, align="left", bold=True)
+        self.text(left, top - (1.05 if note else 0.55), words, size=12, align="left", bold=True)
         if note:
-            self.text(left, top - 0.42, note, size=9, align="left", ink="#555555")
+            self.text(left, top - 0.42, note, size=10, align="left", ink="#555555")
 
 
 @cache
-def _ink(fill: str) -> str:
+def ink_on(fill: str) -> str:
     """Return the ink that contrasts more with a fill: dark or white."""
     return max((TEXT, "#FFFFFF"), key=lambda ink: _contrast(ink, fill))
 
