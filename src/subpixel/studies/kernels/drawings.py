@@ -106,15 +106,17 @@ def lifted(hr: Kernels, in_lr: Kernels, free: Kernels) -> Figure:
         in_lr: (n * r**2, n * r**2, K, K), of which a part is drawn.
         free: the same shape.
     """
-    figure = Figure((10, 5.1))
+    figure = Figure((10, 4.9))
     panels = figure.subplots(1, 3, width_ratios=(3, 4, 4))
-    titles = ("An HR layer", "The LR layer that it is", "An LR layer, trained freely")
-    for axes, title, weight in zip(panels, titles, (hr, in_lr, free), strict=True):
+    words = (
+        f"An HR layer {shape(hr)}\n{hr.size:,} weights\n",
+        f"The LR layer that it is {shape(in_lr)}\nthe {hr.size:,} weights again, and zeros\n{PART} maps of it:",
+        f"An LR layer trained freely {shape(free)}\n{free.size:,} weights\n{PART} maps of it:",
+    )
+    for axes, title, weight in zip(panels, words, (hr, in_lr, free), strict=True):
         part = weight[:PART, :PART]
         _mosaic(axes, part, float(np.quantile(np.abs(part[part != 0]), 0.98)))
-        values = len(np.unique(weight[weight != 0]))
-        drawn = "" if part.size == weight.size else f"\nof them the first {PART} maps"
-        axes.set_title(f"{title}\n{shape(weight)}\n{values:,} weights of its own{drawn}", loc="left")
+        axes.set_title(title, loc="left")
         axes.set(xlabel="input map", ylabel="output map", anchor="N")
     return figure
 
