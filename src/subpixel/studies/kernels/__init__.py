@@ -69,12 +69,12 @@ def compute(bench: Bench) -> Result:
     for layer, one, other, difference in zip(LAYERS, hr, lifted, differences, strict=True):
         rows.append(_row("HR network", f"{layer}, lifted", one, other, len(photos), difference))
     largest = max(float(row["largest difference"]) for row in rows)
-    findings += [
+    biases = (
         "A transposed convolution has one bias for all phases, so that the biases of an LR convolution have "
-        "no place in it: here they are added after either. In this the LR convolution is more general.",
-        _counted(hr, lifted, lr),
-        f"The largest difference in all is {largest:.1g}, of values up to around 1, in float64.",
-    ]
+        "no place in it: here they are added after either. In this the LR convolution is more general."
+    )
+    equal = f"The largest difference is {largest:.2g}, of values up to around 1, in float64."
+    findings = [equal, *findings, biases, _counted(hr, lifted, lr)]
     arrays |= {"HR": hr[1], "lifted": lifted[1], "LR": lr[1]}
     return Result(rows, findings, _checks(rows, hr, lifted), arrays)
 

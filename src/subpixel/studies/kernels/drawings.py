@@ -110,7 +110,7 @@ def lifted(hr: Kernels, in_lr: Kernels, free: Kernels) -> Figure:
     panels = figure.subplots(1, 3, width_ratios=(3, 4, 4))
     words = (
         f"An HR layer {shape(hr)}\n{hr.size:,} weights\n",
-        f"The LR layer that it is {shape(in_lr)}\nthe {hr.size:,} weights again, and zeros\n{PART} maps of it:",
+        f"The LR layer that it is {shape(in_lr)}\n{hr.size:,} weights and zeros\n{PART} maps of it:",
         f"An LR layer trained freely {shape(free)}\n{free.size:,} weights\n{PART} maps of it:",
     )
     for axes, title, weight in zip(panels, words, (hr, in_lr, free), strict=True):
