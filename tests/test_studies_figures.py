@@ -44,7 +44,12 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
 def test_all_that_must_hold_holds(result) -> None:
     """Each figure has a check and at least two rows in the table, with the same columns."""
     assert all(result.checks.values())
-    assert {row["figure"] for row in result.table} == {"2, 3a", "3b", "filters", "4", "5", "6", "7"}
+    assert {row["figure"] for row in result.table} == {
+        "Figures 2, 3a",
+        "Figure 3b",
+        "Section 2",
+        *(f"Figure {number}" for number in (4, 5, 6, 7)),
+    }
     assert len({tuple(row) for row in result.table}) == 1
     assert len(result.findings) == 2
 

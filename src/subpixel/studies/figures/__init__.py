@@ -55,7 +55,7 @@ def compute(_bench: Bench) -> Result:
     rows = [row for example in (*drawn, *others) for row in _rows(example)]
     largest: dict[str, float] = {}
     for row in rows:
-        check = f"Figure {row['figure']}: {row['compared']}"
+        check = f"{row['figure']}: equal are {row['compared']}"
         largest[check] = max(largest.get(check, 0), float(row["largest difference"]))
     finding = (
         f"In {len(rows)} comparisons, of {len(drawn)} layers that are drawn and {len(others)} others, the "
@@ -149,12 +149,22 @@ def _signal_sides(example: Example) -> Iterator[Sides]:
     r, p, output_padding = axis.stride, axis.padding, axis.output_padding
     up = matrix_of(lambda x: F.conv_transpose1d(x, weight, None, r, p, output_padding), size)
     down = matrix_of(lambda y: F.conv1d(y, weight, None, r, p), len(example.output))
-    yield "2, 3a", "the transposed convolution's matrix, and the convolution's, transposed", up, down.T
+    yield (
+        "Figures 2, 3a",
+        "the transposed convolution's matrix, and the convolution's, transposed",
+        up,
+        down.T,
+    )
     taps, options = weight.flip(-1), {"stride": r, "padding": p, "output_padding": output_padding}
     reverse = matrix_of(lambda x: sub_pixel_conv(x, taps, None, groups=1, **options), size)
-    yield "3b", "the sub-pixel convolution's matrix, its taps reversed, and the transposed one's", reverse, up
     yield (
-        "filters",
+        "Figure 3b",
+        "the sub-pixel convolution's matrix, its taps reversed, and the transposed one's",
+        reverse,
+        up,
+    )
+    yield (
+        "Section 2",
         "a convolution a phase, shuffled, and the transposed one",
         example.shuffled,
         example.output,
@@ -166,16 +176,26 @@ def _image_sides(example: Example) -> Iterator[Sides]:
     border = example.axis.kernel_size - 1 - p
     pixels, zeros = slice(border, border + r * len(example.x), r), torch.zeros_like(example.sub_pixels)
     zeros[pixels, pixels] = example.x
-    yield "4", "the sub-pixel image, and zeros with each r-th pixel set", example.sub_pixels, zeros
+    yield "Figure 4", "the sub-pixel image, and zeros with each r-th pixel set", example.sub_pixels, zeros
     places = list(np.ndindex(*example.output.shape))
     active, expected = (torch.stack(list(map(each, places))) for each in (example.active, example.of_phase))
-    yield "5", "the weights that meet a pixel, and the weights of the phase", active, expected
+    yield "Figure 5", "the weights that meet a pixel, and the weights of the phase", active, expected
     hr = example.output
-    yield "6", "the sub-pixel image, convolved, and the transposed convolution", example.sub_pixel_output, hr
-    yield "7", "a convolution a phase, shuffled, and the transposed one", example.shuffled, hr
+    yield (
+        "Figure 6",
+        "the sub-pixel image, convolved, and the transposed convolution",
+        example.sub_pixel_output,
+        hr,
+    )
+    yield "Figure 7", "a convolution a phase, shuffled, and the transposed one", example.shuffled, hr
     x, weight = example.x[None, None], example.weight
     at_once = conv_transpose(x, weight, None, r, p, output_padding, form="compact")[0, 0]
-    yield "7", "one convolution to r² channels, shuffled and cropped, and the transposed one", at_once, hr
+    yield (
+        "Figure 7",
+        "one convolution to r² channels, shuffled and cropped, and the transposed one",
+        at_once,
+        hr,
+    )
 
 
 def _work(example: Example) -> str:

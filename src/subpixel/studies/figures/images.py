@@ -37,7 +37,7 @@ def active_weights(example: Example) -> Figure:
     side = k + r + 1
     pitch = side + 2.4
     canvas = Canvas(2 * _EDGE + r * pitch + k + 0.5, _HEAD + r * pitch - 2.4 + _EDGE)
-    first = r * (len(example.x) // 2) - r  # a position where the kernel reads no border
+    first = r * (len(example.x) // 2) - r  # in the middle
     view = slice(max(first - 1, 0), max(first - 1, 0) + side)
     for position in product(range(r), repeat=2):
         number, (row, column) = int(example.hr_phases[position]), position
@@ -53,7 +53,7 @@ def active_weights(example: Example) -> Figure:
             left + window[1].start - view.start, top + window[0].start - view.start, k, k, colour(number)
         )
     left, top = _EDGE + r * pitch, _HEAD + (r * pitch - 2.4 - k) / 2
-    canvas.title(left, top, "Kernel", "a phase a weight")
+    canvas.title(left, top, "Kernel", "and its phases")
     canvas.cells(left, top, example.kernel, example.tap_phases)
     return canvas.figure
 
@@ -121,7 +121,7 @@ def lr_convolution(example: Example) -> Figure:
 def _frame_windows(canvas: Canvas, example: Example, left: float, top: float) -> None:
     """Frame an LR pixel, whose place is given, and what each phase kernel reads for it."""
     for number, phase in enumerate(example.phases):
-        inset = 0.05 + 0.055 * number  # so that no frame hides another
+        inset = 0.05 + 0.22 * number / len(example.phases)  # so that no frame hides another
         if phase.weight.numel():
             height, width = (size - 2 * inset for size in phase.weight.shape[2:])
             y, x = (inset - axis.pad[0] for axis in phase.axes)

@@ -185,4 +185,4 @@ def _checks(rows: Sequence[Row], hr: Sequence[Kernels], lifted: Sequence[Kernels
     }
 
 
-STUDY = Study("kernels", "Trained kernels, rewritten", __doc__, compute, draw)
+STUDY = Study("kernels", "Trained kernels, rewritten", __doc__, compute, draw, ())

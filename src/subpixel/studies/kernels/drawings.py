@@ -106,11 +106,11 @@ def lifted(hr: Kernels, in_lr: Kernels, free: Kernels) -> Figure:
         in_lr: (n * r**2, n * r**2, K, K), of which a part is drawn.
         free: the same shape.
     """
-    figure = Figure((10, 4.9))
+    figure = Figure((10, 4.3))
     panels = figure.subplots(1, 3, width_ratios=(3, 4, 4))
     words = (
         f"An HR layer {shape(hr)}\n{hr.size:,} weights\n",
-        f"The LR layer that it is {shape(in_lr)}\n{hr.size:,} weights and zeros\n{PART} maps of it:",
+        f"The LR layer that it is {shape(in_lr)}\n{hr.size:,} weights, repeated; zeros\n{PART} maps of it:",
         f"An LR layer trained freely {shape(free)}\n{free.size:,} weights\n{PART} maps of it:",
     )
     for axes, title, weight in zip(panels, words, (hr, in_lr, free), strict=True):
