@@ -9,7 +9,9 @@ can be checked by hand.
   contributing to y from x are different".
 - **Figures 4 to 6** (section 2): zeros go between the pixels of a 4x4 image, a 4x4 kernel slides over them,
   and "the different sets of weights [...] are activated independently from each other".
-- **Figure 7**: the same image by four 2x2 kernels on the LR image itself, and a periodic shuffle.
+- **Figure 7**: the same image by four 2x2 kernels on the LR image itself, and a periodic shuffle. Each kernel
+  reads the zeros on its own side of the image. One convolution for all four, padded on both sides, makes a
+  row and a column more of each channel, and the HR image is cropped; it is compared as well.
 - **The uneven filter** at the end of section 2: f = (1, 2, 3) becomes (2) and (1, 3).
 
 A colour is a phase, that is HR index modulo r, and its number stands in the corner of each cell. Taps are
