@@ -99,6 +99,8 @@ studies.training: geometry kernels nn studies.lab
 studies.autoencoder: kernels measure nn studies.lab
 studies.checkerboard: geometry kernels nn studies.lab
 studies.skip: kernels studies.lab
+studies.when: studies.lab
+studies.residual: studies.lab
 studies:
 cli: evaluation files images jobs models network rewriter rewriter.decide rewriter.onnx root studies
   studies.lab training upscale

@@ -19,6 +19,8 @@ NAMES: tuple[str, ...] = (  # in the order of the note
     "autoencoder",
     "checkerboard",
     "skip",
+    "when",
+    "residual",
 )
 
 

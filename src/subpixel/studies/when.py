@@ -1,0 +1,349 @@
+"""A network that learns when to up-scale and how many of its feature maps, against choices made by hand.
+
+The note ends with questions. One of them: "Can the network learn when to upscale and what percentage of
+feature maps to upscale from using only convolutions?" Here networks for super-resolution by two learn just
+that.
+
+**What is chosen.** A network has four depths of feature maps. At each, a part of the maps stays in LR space
+and the rest is up-scaled: four LR maps, shuffled, are one HR map. Kernels have 3x3 taps in either space,
+those of the first layer 5x5. The layers add to the bicubic image. Kernels between the spaces are free: from
+LR to HR maps they are a transposed convolution, from HR to LR maps a convolution that strides. Since an HR
+convolution of shuffled maps is an LR convolution of structured kernels, all these networks are LR
+convolutions, and to up-scale is to accept that structure in exchange for operations.
+
+**The budget** is multiply-accumulates for each LR pixel, the bicubic image not counted: what 16 LR maps at
+each depth cost. Between n and m LR maps a layer costs 9nm. An HR map has four times the positions, so
+between n and m HR maps, and between maps of different spaces, it costs 4*9nm. An HR map holds as much as
+four LR maps: for what they hold, HR maps are four times cheaper, but only next to other HR maps. All in HR
+space, the budget pays 8 maps, which hold twice as much as 16 LR maps. But HR kernels see half as far, and
+serve all four phases.
+
+**How it is learned.** At each depth the search has eight units, of four LR maps or one HR map each. Two
+gates a unit are drawn at each step, and their chances are trained together with the weights: whether the
+unit is there (the same at all depths), and whether it is in HR space (at each depth). The loss is the
+logarithm of the mean squared error, plus 20 times the square of the share by which the expected operations
+miss the budget. The search starts near the budget, with equal chances for both spaces. Its outcome is the
+expected share of what the maps hold that is in HR space, by depth. The network of these shares whose cost
+is nearest to the budget is then trained from scratch, as are networks of fixed shares.
+
+**How it is decided:** by paired differences of the PSNR, one for each seed (which draws the first weights,
+the gates and the patches), and Student's 95 % interval of their mean.
+
+References: Shi et al. 2016 (arXiv:1609.07009), section 3. The gates are the binary concrete variables of
+Maddison et al. 2017 (arXiv:1611.00712), drawn as zeros and ones ("straight through": Jang et al. 2017,
+arXiv:1611.01144).
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from subpixel.extras import needing
+from subpixel.studies.lab.bench import Arrays, Bench, Report
+from subpixel.studies.lab.comparison import comparative, difference, differences
+from subpixel.studies.lab.fit import fit
+from subpixel.studies.lab.mixed import (
+    ENLARGED,
+    FIRST,
+    IMAGE,
+    PHASES,
+    SCALE,
+    SIDE,
+    Maps,
+    Mixed,
+    cost,
+    fitting,
+    lift,
+    operations,
+)
+from subpixel.studies.lab.networks import Bicubic
+from subpixel.studies.lab.palette import PHASES as COLOURS
+from subpixel.studies.lab.study import Picture, Result, Row, Study, interval, spread
+from subpixel.studies.lab.super_resolution import SuperResolution
+
+with needing("study"):
+    import torch
+    from matplotlib.figure import Figure
+    from torch import Tensor, nn
+    from torch.nn.functional import conv2d, mse_loss, pad, pixel_shuffle
+
+DEPTHS = 4
+BUDGET = cost([Maps(16, 0)] * DEPTHS)
+UNITS = 8  # at each depth of the search: what the budget pays where all are in HR space
+CHANCE = 0.55  # that a unit is there, to begin with: near the budget with half of the units in HR space
+TEMPERATURE = 2 / 3  # of the gates, as Maddison et al. have it
+SPEED = 50  # how much faster gates move than weights: thousands of steps must take them anywhere
+TOLERANCE = 0.02  # of the budget: maps are whole
+PRICE = 20  # of the squared share by which the expected operations miss the budget
+RATE = 2e-3
+LEARNED = "learned"
+FIXED: Mapping[str, Sequence[float]] = {
+    "all in LR space": (0, 0, 0, 0),
+    "half at each depth": (0.5, 0.5, 0.5, 0.5),
+    "up-scaled at the end": (0, 0, 0, 1),
+    "up-scaled in the middle": (0, 0, 1, 1),
+    "up-scaled first": (1, 1, 1, 1),
+}
+
+
+class Gates(nn.Module):
+    """Switches that are drawn at each step, and whose chances are trained.
+
+    Args:
+        shape: of the switches.
+        chance: to be on, to begin with.
+    """
+
+    def __init__(self, *shape: int, chance: float) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.full(shape, math.log(chance / (1 - chance)) / SPEED))
+
+    def chances(self) -> Tensor:
+        """Return the chance of each to be on."""
+        return torch.sigmoid(SPEED * self.logits)
+
+    def draw(self) -> Tensor:
+        """Return zeros and ones, whose gradient is that of a smooth variable made from the same noise."""
+        noise = torch.rand_like(self.logits).clamp(1e-6, 1 - 1e-6).logit()
+        smooth = torch.sigmoid((SPEED * self.logits + noise) / TEMPERATURE)
+        return (SPEED * self.logits + noise > 0).float() + (smooth - smooth.detach())
+
+
+class GatedConv2d(nn.Module):
+    """A convolution between units, each of r**2 LR maps or one HR map, whose kernels serve both.
+
+    Args:
+        before: channels that are read.
+        after: channels that are computed, r**2 a unit.
+        side: taps along an axis.
+    """
+
+    def __init__(self, before: int, after: int, side: int = SIDE) -> None:
+        super().__init__()
+        units = before // PHASES, after // PHASES  # of the image, which has one channel, none
+        self.free = nn.Parameter(torch.empty(after, before, side, side))
+        self.within_hr = nn.Parameter(torch.empty(units[1], units[0], side, side))
+        self.bias = nn.Parameter(torch.zeros(units[1]))
+        for weight in (self.free, self.within_hr):  # half of what is read is there, to begin with
+            nn.init.normal_(weight, std=(max(weight.shape[1] / 2, 1) * side**2) ** -0.5)
+
+    def forward(self, features: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        """Convolve a batch; `before` and `after` are one for the units in HR space, zero for those in LR."""
+        kernel: Tensor = self.free
+        if len(before):
+            within = torch.outer(after, before).repeat_interleave(PHASES, 0).repeat_interleave(PHASES, 1)
+            kernel = torch.lerp(self.free, lift(self.within_hr), within[..., None, None])
+        kernel = kernel.contiguous(memory_format=torch.channels_last)
+        return conv2d(features, kernel, self.bias.repeat_interleave(PHASES))
+
+
+class Search(nn.Module):
+    """A `Mixed` network whose units come and go and change space, drawn anew at each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        channels = UNITS * PHASES
+        self.layers = nn.ModuleList(
+            [
+                GatedConv2d(1, channels, FIRST),
+                *(GatedConv2d(channels, channels) for _ in range(DEPTHS - 1)),
+                GatedConv2d(channels, PHASES),
+            ]
+        )
+        with torch.no_grad():  # what is added to the bicubic image is small to begin with
+            for parameter in self.layers[-1].parameters():
+                parameter.mul_(0.1)
+        self.there = Gates(UNITS, chance=CHANCE)
+        self.in_hr = Gates(DEPTHS, UNITS, chance=0.5)
+        self.bicubic = Bicubic(SCALE)
+        self.radius = Mixed([Maps(1, 0)] * DEPTHS).radius
+
+    def forward(self, plane: Tensor) -> Tensor:
+        """Enlarge a batch."""
+        features = (plane - 0.5).contiguous(memory_format=torch.channels_last)
+        there = self.there.draw().repeat_interleave(PHASES)[:, None, None]
+        spaces = pairwise((torch.zeros(0), *self.in_hr.draw(), torch.ones(1)))
+        *inner, last = zip(self.layers, spaces, strict=True)
+        for layer, (before, after) in inner:
+            features = there * torch.tanh(layer(features, before, after))
+        layer, (before, after) = last
+        spare = self.radius - self.bicubic.radius
+        image = self.bicubic(pad(plane, [-spare] * 4))
+        return image + pixel_shuffle(layer(features, before, after), SCALE)  # type: ignore[no-any-return]
+
+    def loss(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """Return the error of an output, and what the operations cost that miss the budget."""
+        return mse_loss(sr, hr).log() + PRICE * (self.operations() / BUDGET - 1) ** 2
+
+    def operations(self) -> Tensor:
+        """Return the expected multiply-accumulates for each LR pixel."""
+        there, in_hr = self.there.chances(), self.in_hr.chances()
+        both_there = torch.outer(there, there).fill_diagonal_(0) + torch.diag(there)  # a unit comes as one
+        between, within = (operations(unit, unit) for unit in (Maps(PHASES, 0), ENLARGED))
+        total = operations(IMAGE, ENLARGED, FIRST) * there.sum()
+        for before, after in pairwise(in_hr):
+            total = total + (both_there * (between - (between - within) * torch.outer(after, before))).sum()
+        return total + (there * (between - (between - within) * in_hr[-1])).sum()
+
+    def shares(self) -> NDArray[np.float64]:
+        """Return the expected share in HR space of what the maps at each depth hold."""
+        there, in_hr = self.there.chances(), self.in_hr.chances()
+        return (in_hr @ there / there.sum()).detach().double().numpy()
+
+
+def compute(bench: Bench) -> Result:
+    """Search, then train what the searches chose and the fixed choices at equal cost."""
+    steps, seeds = (6, (0, 1)) if bench.quick else (1800, (0, 1, 2))
+    task = SuperResolution(bench.samples, SCALE, patch=24, batch=8)
+    how = f"{steps} steps at {RATE}, 8 patches of 24"
+    searches = bench.trials(
+        {f"search of seed {seed}, {how}": partial(_search, task, steps, seed) for seed in seeds}
+    )
+    courses = np.stack([search["shares"] for search in searches.values()])  # seeds, steps, depths
+    shares = {(choice, seed): fixed for choice, fixed in FIXED.items() for seed in seeds}
+    shares |= {(LEARNED, seed): course[-1] for seed, course in zip(seeds, courses, strict=True)}
+    maps = {network: fitting(by_depth, BUDGET) for network, by_depth in shares.items()}
+    names = {network: f"{_as_text(maps[network])}, seed {network[1]}, {how}" for network in maps}
+    trials = bench.trials(
+        {name: partial(_train, task, maps[network], steps, network[1]) for network, name in names.items()}
+    )
+    results = {network: trials[name] for network, name in names.items()}
+    psnr = {
+        choice: np.array([results[choice, seed]["psnr"].mean() for seed in seeds])
+        for choice in (*FIXED, LEARNED)
+    }
+    return Result(
+        [_row(*network, maps[network], trial) for network, trial in results.items()],
+        [*_on_shares(courses[:, -1]), *_on_psnr(psnr)],
+        _checks(maps.values()),
+        {"steps": searches[next(iter(searches))]["steps"], "courses": courses, **psnr},
+    )
+
+
+def _search(task: SuperResolution, steps: int, seed: int, report: Report) -> Mapping[str, ArrayLike]:
+    """Return the shares and the expected operations in the course of a search."""
+    torch.manual_seed(seed)
+    network = Search()
+    points, shares, macs = [0], [network.shares()], [float(network.operations().detach())]
+
+    def watch(step: int) -> None:
+        if step % max(1, steps // 50) == 0 or step == steps:
+            points.append(step)
+            shares.append(network.shares())
+            macs.append(float(network.operations().detach()))
+
+    batches = task.batches(seed, network.radius)
+    fit(network, batches, steps=steps, rate=RATE, report=report, loss=network.loss, watch=watch)
+    return {"steps": points, "shares": shares, "operations": macs}
+
+
+def _train(
+    task: SuperResolution, maps: Sequence[Maps], steps: int, seed: int, report: Report
+) -> Mapping[str, ArrayLike]:
+    """Return the PSNR of a network on each set, and how far it is from one of LR convolutions alone."""
+    torch.manual_seed(seed)
+    network = Mixed(maps)
+    fit(network, task.batches(seed, network.radius), steps=steps, rate=RATE, report=report)
+    psnr = task.psnr(network, network.radius)
+    return {"psnr": list(psnr.values()), "sets": list(psnr)}
+
+
+def _row(choice: str, seed: int, maps: Sequence[Maps], trial: Arrays) -> Row:
+    psnr = {f"{name}, dB": float(value) for name, value in zip(trial["sets"], trial["psnr"], strict=True)}
+    macs = {"operations an LR pixel": cost(maps)}
+    return {"network": choice, "seed": seed, "maps, LR + HR": _as_text(maps), **macs, **psnr}
+
+
+def _as_text(maps: Sequence[Maps]) -> str:
+    return ", ".join(f"{each.lr} + {each.hr}" for each in maps)
+
+
+def _on_shares(shares: NDArray[np.float64]) -> Iterator[str]:
+    """Yield what the searches chose, (seeds, depths)."""
+    by_depth = "; ".join(
+        f"{100 * each.mean():.0f} % ({100 * each.min():.0f} to {100 * each.max():.0f})" for each in shares.T
+    )
+    yield (
+        f"**How much it up-scales.** The share in HR space from the first depth to the last, mean and range "
+        f"of the seeds: {by_depth}. The search began with 50 % everywhere."
+    )
+    low, high = interval((shares[:, -1] - shares[:, :-1].mean(1)).tolist())
+    when = "late" if low > 0 else "early" if high < 0 else "neither late nor early"
+    yield (
+        f"**When it up-scales: {when}.** The share at the last depth less the mean of the others: "
+        f"{100 * low:+.0f} to {100 * high:+.0f} percentage points (95 % interval)."
+    )
+
+
+def _on_psnr(psnr: Mapping[str, NDArray[np.float64]]) -> Iterator[str]:
+    """Yield how the networks compare, from the mean PSNR over the sets, one for each seed."""
+    best = max(FIXED, key=lambda choice: psnr[choice].mean())
+    means = "; ".join(f"{choice}: {spread(values.tolist())} dB" for choice, values in psnr.items())
+    yield f"**PSNR** (mean over the sets, and its deviation between seeds): {means}."
+    for choice in FIXED:
+        yield f"Learned against {choice}: {difference(psnr[LEARNED] - psnr[choice])}."
+    said = comparative(psnr[LEARNED] - psnr[best])
+    yield f"**The answer.** At equal operations the learned choice gives {said} the best by hand, “{best}”."
+
+
+def _checks(networks: Iterable[Sequence[Maps]]) -> dict[str, bool]:
+    generator = torch.Generator().manual_seed(0)
+    weight, features = (
+        torch.randn(*shape, dtype=torch.float64, generator=generator)
+        for shape in ((3, 2, 3, 3), (1, 8, 9, 9))
+    )
+    in_hr = conv2d(pixel_shuffle(features, SCALE), weight)[..., 1:-1, 1:-1]
+    in_lr = pixel_shuffle(conv2d(features, lift(weight)), SCALE)
+    search = Search()
+    for gates in (search.there, search.in_hr):
+        nn.init.constant_(gates.logits, 100.0)
+    return {
+        "Each network costs the budget, within 2 %.": all(
+            abs(cost(maps) / BUDGET - 1) < TOLERANCE for maps in networks
+        ),
+        "An HR convolution of shuffled maps is an LR convolution, within 1e-12 (float64).": bool(
+            (in_hr - in_lr).abs().max() < 1e-12
+        ),
+        "A search without doubt expects what its network costs, to rounding.": math.isclose(
+            float(search.operations().detach()), cost([Maps(0, UNITS)] * DEPTHS), rel_tol=1e-6
+        ),
+    }
+
+
+def draw(result: Result) -> list[Picture]:
+    """Draw the shares in the course of the search and at its end, and the PSNR."""
+    steps, courses = result.arrays["steps"], result.arrays["courses"]
+    figure = Figure((8, 3.6))
+    course, end = figure.subplots(1, 2, sharey=True)
+    depths = np.arange(1, DEPTHS + 1)
+    for depth, colour in zip(depths, COLOURS, strict=False):
+        course.plot(steps, 100 * courses[:, :, depth - 1].T, color=colour, alpha=0.35, linewidth=0.8)
+        course.plot(steps, 100 * courses[:, :, depth - 1].mean(0), color=colour, label=f"depth {depth}")
+    course.set(xlabel="step of the search", ylabel="share in HR space, %", ylim=(-3, 103))
+    course.legend(ncols=2, fontsize="small")
+    for seed, (marker, shares) in enumerate(zip("osD", courses[:, -1], strict=False)):
+        end.plot(depths, 100 * shares, marker + ":", color=COLOURS[7], label=f"seed {seed}", markersize=5)
+    end.plot(depths, 100 * courses[:, -1].mean(0), color=COLOURS[8], label="mean")
+    end.set(xlabel="depth", xticks=depths)
+    end.legend(fontsize="small")
+    return [
+        Picture(
+            "shares",
+            "The share in HR space that the searches choose: in their course (left; thin lines are seeds, "
+            "thick ones their mean), and at their end, by depth (right).",
+            figure,
+        ),
+        Picture(
+            "psnr",
+            "PSNR of networks of equal operations, less that of the network all in LR space, seed by seed. "
+            "Circles are seeds; the bar is the 95 % interval of their mean.",
+            differences({choice: result.arrays[choice] for choice in (*FIXED, LEARNED)}, next(iter(FIXED))),
+        ),
+    ]
+
+
+STUDY = Study("when", "Can a network learn when to up-scale, and how much?", __doc__, compute, draw)
