@@ -8,6 +8,7 @@ from torch import nn
 
 from subpixel.kernels import lift_conv, lr_to_transposed
 from subpixel.network import load
+from subpixel.studies import kernels
 from subpixel.studies.kernels import STUDY, drawings, equality
 from subpixel.studies.kernels.equality import as_lifted, as_transposed
 from subpixel.studies.lab.bench import Bench
@@ -54,6 +55,17 @@ def test_other_kernels_would_differ(monkeypatch) -> None:
     assert difference > 1e-3
     torch.manual_seed(0)
     assert min(as_lifted(InHR(2, (8, 8), (5, 5, 5)), [PHOTO])) > 1e-3
+
+
+def test_one_layer_that_differs_fails_its_check() -> None:
+    """Of several layers of a kind the first one, too."""
+    differences = {"last, transposed": (1.0, 0.0), "first, lifted": (0.0, 0.0)}
+    rows = [
+        {"layer": layer, "largest difference": difference}
+        for layer, of_networks in differences.items()
+        for difference in of_networks
+    ]
+    assert list(kernels._checks(rows, [], []).values()) == [False, True, True]
 
 
 def test_the_transposed_layer_is_pytorchs() -> None:
