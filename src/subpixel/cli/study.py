@@ -80,7 +80,8 @@ def study(
     command = shlex.join(["subpixel", *sys.argv[1:]])
     summaries = []
     with bar_progress(len(names)) as report, interruptible("the same command goes on"):
-        for index, study in enumerate(map(load, names)):
+        studies = [load(name) for name in names]  # a missing package is told before hours of work
+        for index, study in enumerate(studies):
             result, page = run(
                 study, out, samples, quick=quick, command=command, report=report(index, study.name)
             )
@@ -97,7 +98,10 @@ def study(
 
 
 def _print(study: "Study", result: "Result", page: Path) -> None:
-    print_rows([dict(row) for row in result.table], title=f"{study.name}: {study.title}")
+    from subpixel.studies.lab.page import as_text
+
+    rows = [{name: as_text(value) for name, value in row.items()} for row in result.table]
+    print_rows(rows, title=f"{study.name}: {study.title}")
     for finding in result.findings:
         print(f"- {finding}")
     print(f"{printable(page)}\n")

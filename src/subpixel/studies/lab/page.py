@@ -5,6 +5,7 @@ import io
 import platform
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -35,7 +36,7 @@ def check_writable(folder: Path) -> None:
 
 
 def write(study: Study, result: Result, folder: Path, *, command: str, seconds: float, data: str) -> Path:
-    """Write the page of a study, its table and its pictures; each file is whole or absent.
+    """Write the page of a study, its table and its pictures: all of them, or none if one does not fit.
 
     Args:
         study: what was asked.
@@ -54,9 +55,9 @@ def write(study: Study, result: Result, folder: Path, *, command: str, seconds: 
     files[f"{study.name}.csv"] = _as_csv(result.table).encode()
     page = "\n\n".join(_sections(study, result, pictures, command, seconds, data)) + "\n"
     files[f"{study.name}.md"] = page.encode()
-    for name, content in files.items():
-        with replacing(folder / name) as temporary:
-            temporary.write_bytes(content)
+    with ExitStack() as stack:  # files take their places when all are written, the page last
+        for name, content in reversed(files.items()):
+            stack.enter_context(replacing(folder / name)).write_bytes(content)
     return folder / f"{study.name}.md"
 
 
@@ -80,7 +81,7 @@ def _sections(
         yield f"![{caption}]({picture.name}.svg)\n\n*{caption}*"
     yield f"## The table\n\n[As CSV]({study.name}.csv)"
     yield as_markdown(result.table)
-    yield "## What must hold, and does"
+    yield "## What must hold, and " + ("does" if all(result.checks.values()) else "does not always")
     marks = {True: "", False: "**Does not hold:** "}
     yield "\n".join(f"- {marks[holds]}{_prose(check)}" for check, holds in result.checks.items())
     yield f"## How it was made\n\n    {command}"
