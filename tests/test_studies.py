@@ -1,6 +1,7 @@
 """Studies: what they share. Each study has a test file of its own."""
 
 import csv
+import errno
 import gzip
 import json
 import sys
@@ -12,6 +13,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from scipy import stats
+from skimage.io import imsave
 from skimage.metrics import peak_signal_noise_ratio
 
 import subpixel.studies
@@ -94,6 +96,45 @@ def test_a_study_becomes_a_page_a_table_and_pictures(command, tmp_path, capsys) 
     assert {name for name in after if after[name] != before[name]} <= {"sums.md"}  # it says how long it took
 
 
+@pytest.mark.usefixtures("study")
+def test_a_full_disk_leaves_an_earlier_result_as_it_is(command, tmp_path, monkeypatch, capsys) -> None:
+    """The first files fit and the last one does not: none takes its place, and none is left over."""
+    folder = tmp_path / "studies" / "sums"
+    folder.mkdir(parents=True)
+    (folder / "line.png").write_text("earlier")
+    whole, written = Path.write_bytes, []
+
+    def write_three(path: Path, content: bytes) -> int:
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(path)
+        return whole(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", write_three)
+    assert command("study", "sums") == 1
+    assert capsys.readouterr().err == "subpixel: studies/sums: disk full\n"
+    assert len(written) == 3
+    assert [(path.name, path.read_text()) for path in folder.iterdir()] == [("line.png", "earlier")]
+
+
+def test_a_study_that_cannot_be_loaded_stops_all_before_they_start(
+    command, study, monkeypatch, capsys
+) -> None:
+    """A missing package is told at once, not after hours of other studies."""
+    sums = subpixel.studies.load("sums")
+
+    def load(name: str) -> Study:
+        if name == "sums":
+            return sums
+        raise ModuleNotFoundError("it must be installed")
+
+    monkeypatch.setattr(subpixel.cli.study, "NAMES", ("sums", "others"))
+    monkeypatch.setattr(subpixel.studies, "load", load)
+    assert command("study", "all") == 1
+    assert capsys.readouterr().err == "subpixel: it must be installed\n"
+    assert study == []
+
+
 def test_an_interrupted_study_goes_on(command, study, tmp_path, monkeypatch, capsys) -> None:
     """Ctrl-C in the second trial: one line, no page; the same command computes the second trial alone."""
     whole = np.savez_compressed
@@ -122,7 +163,9 @@ def test_a_trial_cut_short_is_computed_again(tmp_path) -> None:
     trial = {"a": lambda _report: {"x": np.arange(100)}}
     bench.trials(trial)
     (file,) = tmp_path.iterdir()
-    for content in (file.read_bytes()[:50], b"", b"hello"):
+    whole = file.read_bytes()
+    damaged = whole[:60] + bytes(byte ^ 255 for byte in whole[60:120]) + whole[120:]
+    for content in (whole[:50], damaged, b"", b"hello"):
         file.write_bytes(content)
         assert bench.trials(trial)["a"]["x"].tolist() == list(range(100))
     assert bench.earlier == 0
@@ -169,10 +212,30 @@ def test_an_idx_file_is_read(tmp_path) -> None:
     file = tmp_path / "digits.gz"
     file.write_bytes(gzip.compress(b"\0\0\x08\x03" + sizes + digits.tobytes()))
     assert np.array_equal(read_idx(file), digits)
-    for wrong in (gzip.compress(b"\0\0\x08\x03" + sizes + b"few"), b"plain", gzip.compress(b"PNG!"), b""):
+    whole = file.read_bytes()
+    damaged = whole[:12] + bytes(byte ^ 255 for byte in whole[12:])
+    few, many = (gzip.compress(b"\0\0\x08\x03" + sizes + bytes(count)) for count in (3, 25))
+    for wrong in (few, many, whole[:-9], damaged, b"plain", gzip.compress(b"PNG!"), b""):
         file.write_bytes(wrong)
-        with pytest.raises(ValueError, match=r"must be a whole gzipped idx file|must begin with"):
+        with pytest.raises(ValueError, match=r"digits\.gz must be a whole gzipped idx file"):
             read_idx(file)
+
+
+def test_data_without_images_are_refused_by_name(tmp_path) -> None:
+    """No set, a set with other files alone, nothing to train on; photographs in train/ itself are found."""
+    for part in ("train", "test", "mnist"):
+        (tmp_path / part).mkdir()
+    with pytest.raises(ValueError, match=r"test must hold a folder of images for each set; it has none\."):
+        _ = Samples(tmp_path).tests
+    (tmp_path / "test" / "Set5").mkdir()
+    (tmp_path / "test" / "Set5" / "readme.txt").write_text("no image")
+    with pytest.raises(ValueError, match=r"Set5 must hold images; it has none\."):
+        _ = Samples(tmp_path).tests
+    with pytest.raises(ValueError, match=r"train must hold images; it has none\."):
+        _ = Samples(tmp_path).photos
+    imsave(tmp_path / "train" / "a.png", np.full((8, 9), 128, np.uint8), check_contrast=False)
+    assert [plane.shape for plane in Samples(tmp_path).photos] == [(8, 9)]
+    assert Samples(tmp_path).describe(["images"]) == "images of train"
 
 
 def test_the_interval_is_students() -> None:

@@ -2,6 +2,7 @@
 
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -19,6 +20,7 @@ Report = Callable[[float], None]  # takes the share of the work that is done, 0.
 Trial = Callable[[Report], Mapping[str, ArrayLike]]
 
 _SECONDS = "seconds of this trial"  # an entry beside those of the trial
+_NOT_WHOLE = (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass
@@ -72,7 +74,7 @@ class Bench:
                 kept = {key: file[key] for key in file.files}
             self.earlier += float(kept.pop(_SECONDS))
             return kept
-        except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile):
+        except _NOT_WHOLE:
             return None
 
     def _file(self, name: str) -> Path:

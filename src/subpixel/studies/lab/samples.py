@@ -1,6 +1,7 @@
 """What studies are trained and measured on: a few images that ship, or a folder of the usual sets."""
 
 import gzip
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,7 +54,7 @@ class Samples:
             shipped = {"images": "16 photographs that ship", "digits": "1,797 digits that ship"}
             return "; ".join(shipped[kind] for kind in kinds)
         names = sorted(path.name for path in self._part("train").iterdir() if path.is_dir())
-        images = f"images of {', '.join(names)}"
+        images = f"images of {', '.join(names) or self._part('train').name}"
         return "; ".join({"images": images, "digits": "MNIST"}[kind] for kind in kinds)
 
     @cached_property
@@ -61,7 +62,7 @@ class Samples:
         """Luma of the images to train on."""
         if self.folder is None:
             return self._shipped_photos[:-HELD_BACK]
-        return [luma(read_array(file)) for file in image_files(self._part("train"), recursive=True)]
+        return _planes(self._part("train"), recursive=True)
 
     @cached_property
     def tests(self) -> Mapping[str, list[Plane]]:
@@ -69,7 +70,9 @@ class Samples:
         if self.folder is None:
             return {"held back": self._shipped_photos[-HELD_BACK:]}
         sets = sorted(path for path in self._part("test").iterdir() if path.is_dir())
-        return {path.name: [luma(read_array(file)) for file in image_files(path)] for path in sets}
+        if not sets:
+            raise ValueError(f"{self._part('test')} must hold a folder of images for each set; it has none.")
+        return {path.name: _planes(path) for path in sets}
 
     @cached_property
     def digits(self) -> tuple[Plane, Plane]:
@@ -92,6 +95,14 @@ class Samples:
         return self.folder / name
 
 
+def _planes(folder: Path, *, recursive: bool = False) -> list[Plane]:
+    """Return the luma of the images of a folder."""
+    planes = [luma(read_array(file)) for file in image_files(folder, recursive=recursive)]
+    if not planes:
+        raise ValueError(f"{folder} must hold images; it has none.")
+    return planes
+
+
 def read_idx(file: Path) -> NDArray[np.uint8]:
     """Return the bytes of a gzipped idx file as an array.
 
@@ -99,7 +110,7 @@ def read_idx(file: Path) -> NDArray[np.uint8]:
         file: magic number 0, 0, 8, n; n sizes of four bytes, the highest first; the bytes.
 
     Raises:
-        ValueError: it is another file, or shorter than it says.
+        ValueError: it is another file, damaged, or shorter or longer than it says.
 
     References: LeCun, Cortes and Burges, "The MNIST database of handwritten digits".
     """
@@ -109,6 +120,9 @@ def read_idx(file: Path) -> NDArray[np.uint8]:
             sizes = np.frombuffer(stream.read(4 * head[3]), ">u4").astype(float)
             if head[:3] != b"\0\0\x08" or sizes.prod() > LARGEST:
                 raise ValueError("it has another header")
-            return np.frombuffer(stream.read(int(sizes.prod())), np.uint8).reshape(sizes.astype(int))
-    except (EOFError, gzip.BadGzipFile, IndexError, ValueError) as error:
+            array = np.frombuffer(stream.read(int(sizes.prod())), np.uint8).reshape(sizes.astype(int))
+            if stream.read(1):  # at the end of the file its checksum is compared as well
+                raise ValueError("it goes on after the array")
+            return array
+    except (EOFError, gzip.BadGzipFile, IndexError, ValueError, zlib.error) as error:
         raise ValueError(f"{file} must be a whole gzipped idx file; {error}.") from error
