@@ -88,14 +88,14 @@ def _curves(**shifts: float) -> dict[skip.Case, Any]:
     ("shifts", "answer"),
     [
         ({"image_skip": 1.0, "bilinear_features": -1.0}, "is not needed"),
-        ({"image_skip": -1.0, "bilinear_features": 1.0}, "helps (bilinear features)"),
+        ({"image_skip": -1.0, "bilinear_features": 1.0}, "scores more (bilinear features)"),
         ({"image_skip": 0.0, "bilinear_features": 0.0}, "is not needed"),
     ],
 )
 def test_a_finding_follows_the_figures(shifts: dict[str, float], answer: str) -> None:
-    """What is up-sampled and scores more, helps; the image, which has the full resolution, does not count."""
+    """What is up-sampled and scores more is named; the image, of full resolution already, does not count."""
     finding = skip._finding("denoising", _curves(**shifts), np.array([1, 2]))
-    assert finding.startswith(f"Denoising: explicit up-sampling {answer}. Without it")
+    assert finding.startswith(f"Denoising, 2 steps: explicit up-sampling {answer}. Without it")
     assert "20.25 ± 0.35" in finding
 
 

@@ -18,11 +18,13 @@ that do up-sample, at equal cost: multiply-accumulates of the whole network, int
 
 Interpolation is itself an LR convolution and a shuffle, of fixed weights. So the network without it can
 learn what it gives, at the price of some maps; the question is whether training finds it, and how soon.
+Only a skip changes nothing else. Networks that enlarge first also work in HR space, with other kernels and
+fewer parameters, so that what they gain or lose is not due to the interpolation alone.
 
-Every network of a task sees the same patches in the same order. Its learning rate is that
-of three with the lowest loss at the end of a sixth of the steps with another seed. Differences are those of
-two networks of the same seed, with Student's 95 % interval. Curves are of one run each, so the learning
-rate falls towards their end.
+Every network of a task sees the same patches in the same order. Its learning rate is that of three with the
+lowest loss at the end of a sixth of the steps with another seed. Differences are those of two networks of
+the same seed, with Student's 95 % interval. Curves are of one run each, so the learning rate falls towards
+their end.
 """  # noqa: D205 (a page's text, not a summary)
 
 from collections.abc import Callable, Mapping, Sequence
@@ -50,6 +52,7 @@ with needing("study"):
     from torch import Tensor, nn
     from torch.nn.functional import binary_cross_entropy_with_logits, conv2d, mse_loss, pad, pixel_shuffle
 
+SUPER_RESOLUTION = "super-resolution"
 NONE = "none"
 IMAGE = "image skip"  # of the resolution of the output, and so no up-sampling
 RATES = (5e-3, 1e-2, 2e-2)
@@ -112,7 +115,7 @@ def _dense(
 
 
 TASKS = {
-    "super-resolution": Task(
+    SUPER_RESOLUTION: Task(
         "PSNR in dB",
         {  # the maps are as many as make the costs equal
             NONE: lambda: InLR(2, (32, 33), (5, 3, 3), skip=False),
@@ -257,20 +260,23 @@ def _differences(case: Case, curves: Mapping[Case, NDArray[np.float64]], mark: i
 
 
 def _finding(name: str, curves: Mapping[Case, NDArray[np.float64]], steps: NDArray[np.int64]) -> str:
-    """Return a sentence on whether a task needs explicit up-sampling."""
-    unit = TASKS[name].score
-    cases = [case for case in CASES if case[0] == name and case[1] != NONE]
-    verdicts = {case[1]: verdict(_differences(case, curves)) for case in cases}
-    needed = [variant for variant, what in verdicts.items() if what == "more" and variant != IMAGE]
-    answer = f"helps ({', '.join(needed)})" if needed else "is not needed"
-    compared = "; ".join(
-        f"{case[1]} {np.mean(_differences(case, curves)):+.2f}, {verdicts[case[1]]}"
-        f" ({np.mean(_differences(case, curves, 0)):+.2f} after step {steps[0]})"
-        for case in cases
-    )
+    """Return what a task says about explicit up-sampling, with the figures."""
+    better, figures = [], []
+    for case in CASES:
+        if case[0] == name and case[1] != NONE:
+            end, start = (_differences(case, curves, mark) for mark in (-1, 0))
+            (low, high), what = interval(end), verdict(end)
+            early = f"{np.mean(start):+.2f} after step {steps[0]}"
+            figures.append(f"{case[1]} {np.mean(end):+.2f} ({low:+.2f} to {high:+.2f}: {what}; {early})")
+            if what == "more" and case[1] != IMAGE:
+                better.append(case[1])
+    answer = f"scores more ({', '.join(better)})" if better else "is not needed"
+    if name == SUPER_RESOLUTION:
+        answer += ", against the note" if better else ", as the note says"
+    plain = f"{TASKS[name].score} is {spread(curves[name, NONE][:, -1].tolist())}"
     return (
-        f"{name.capitalize()}: explicit up-sampling {answer}. Without it the {unit} is "
-        f"{spread(curves[name, NONE][:, -1].tolist())}; {compared}."
+        f"{name.capitalize()}, {steps[-1]:,} steps: explicit up-sampling {answer}. Without it the {plain}; "
+        f"the others, by comparison: {'; '.join(figures)}."
     )
 
 
@@ -335,7 +341,7 @@ def _draw_example(name: str, arrays: Mapping[str, NDArray[Any]]) -> Picture:
         axes.set_title(title, fontsize=9)
         axes.set_axis_off()
     seen = "what the network sees" + (
-        ", enlarged by bicubic interpolation" if name == "super-resolution" else ""
+        ", enlarged by bicubic interpolation" if name == SUPER_RESOLUTION else ""
     )
     return Picture(
         name,
