@@ -10,14 +10,14 @@ from subpixel.studies.lab.bench import Bench
 from subpixel.studies.lab.fit import soap
 from subpixel.studies.lab.samples import Samples
 from subpixel.studies.lab.study import Result
-from subpixel.studies.training import (
+from subpixel.studies.training import STUDY
+from subpixel.studies.training.pairs import (
     BIASES_6,
     FREE_5,
     FREE_6,
     MAPPED_5,
     MAPS,
     RADIUS,
-    STUDY,
     networks,
     same_gradients,
     to_lr,

@@ -14,8 +14,8 @@ a nearest resize, whose pixels depend on one LR pixel each; any other adds to it
 Then both are timed by turns: one hidden layer in float32, on a frame of 180 x 320 LR pixels (or as many in
 another dimension) with the context that it reads, so that the operations are equal to the last one. PyTorch
 runs each layer in the better of its two memory formats. OpenVINO, which this package's networks run in, has
-the layers whose kernels are odd in both spaces. The ratio is the median over the rounds; between its bounds
-chance leaves it once in 16 races on either side.
+the layers whose kernels are odd in both spaces. The ratio is the median over the rounds. The true one lies
+below the lower bound by chance in at most one race in 16, and above the upper bound as rarely.
 
 Where k * r is even, as in the note's example, an HR kernel has no middle: a layer that keeps the size is
 padded by one pixel more at one end, and moves its maps by half an HR pixel.
@@ -208,8 +208,9 @@ def _about_costs(table: Sequence[Row]) -> Iterator[str]:
         "note's table."
     )
     yield (
-        f"Receptive fields are equivalent for one layer alone: {lr['LR pixels seen, 1 layer']} LR pixels "
-        f"along an axis in LR space, {hr['LR pixels seen, 1 layer']} in HR space, depending on the phase. "
+        f"The receptive fields of one layer alone are equally long, {k * r} HR pixels along an axis. They "
+        f"touch {lr['LR pixels seen, 1 layer']} LR pixels in LR space, and "
+        f"{hr['LR pixels seen, 1 layer']} in HR space, depending on the phase. "
         f"After {DEEP} layers they are {lr[f'{DEEP} layers']} and {hr[f'{DEEP} layers']}. At equal cost the "
         "HR network sees further, by (r - 1) * (l - 1) HR pixels for l layers, which the note does not say."
     )

@@ -97,7 +97,8 @@ def draw(result: Result) -> Sequence[Picture]:
         Picture(
             "lifted",
             "The middle layer of the HR network; the LR layer that it is, with those weights in yellow that "
-            "are zero whatever is learned; the middle layer of an LR network that was trained as long.",
+            "are zero whatever is learned; the middle layer of an LR network that was trained as long. Black "
+            "weights are negative, white ones positive, each layer on a scale of its own.",
             drawings.lifted(*(result.arrays[name] for name in ("HR", "lifted", "LR"))),
         ),
     ]
