@@ -194,8 +194,8 @@ function describe() {
   byId("about-phases").textContent =
     `Taps of one colour always work together, so each colour is a kernel of its own: ${counts.join(" + ")} = ${k} taps. One ` +
     `convolution of the input makes all ${r} maps. No pixel was inserted` +
-    (filled ? `; ${some(filled, "zero")} in pale print ${filled === 1 ? "fills" : "fill"} the kernels up to ${lr.taps} taps.` : ".") +
-    (byId("phases").querySelector(".cropped") ? " Pale results lie beyond the output." : "");
+    (filled ? `; ${some(filled, "zero")} without a colour ${filled === 1 ? "fills" : "fill"} the kernels up to ${lr.taps} taps.` : ".") +
+    (byId("phases").querySelector(".cropped") ? " Results without a colour lie beyond the output." : "");
   byId("table").innerHTML = "<thead><tr><th scope=col>h<th scope=col>phase<th scope=col>products<th scope=col>y[h]</thead>";
   const body = byId("table").createTBody();
   output.forEach((out, h) => {
@@ -279,9 +279,9 @@ function drawBoard() {
   const tile = (value, shade) => (i, j, side) => { // 12 divides by every r, so whole periods are seen
     const phase = (j % r) * r + (i % r);
     const node = cell(i * side, j * side, side, value(phase), `shade${phase === f ? " lit" : ""}`, { f: phase });
-    const grey = shade(phase);
-    node.style.setProperty("--shade", `${Math.round(100 * grey)}%`);
-    node.classList.toggle("deep", grey < 0.5);
+    const grey = Math.round(255 * shade(phase));
+    node.style.setProperty("--shade", `rgb(${grey}, ${grey}, ${grey})`);
+    node.classList.toggle("deep", grey < 118); // where white is read better than black
     return node;
   };
   grid("taps", 12, tile((phase) => taps[phase], (phase) => 0.95 - 0.4 * (taps[phase] / most)));
@@ -332,7 +332,7 @@ async function copy() {
     byId("copied").textContent = "Copied.";
   } catch { // not allowed, or no clipboard here
     getSelection().selectAllChildren(byId("code"));
-    byId("copied").textContent = document.execCommand("copy") ? "Copied." : "The code is selected: copy it with Ctrl+C.";
+    byId("copied").textContent = document.execCommand("copy") ? "Copied." : "The code is selected: copy it with Ctrl+C or ⌘C.";
   }
 }
 
@@ -417,7 +417,6 @@ let playing = 0;
 function play(on) {
   clearInterval(playing);
   playing = on ? setInterval(() => step(1), 900) : 0;
-  byId("play").setAttribute("aria-pressed", on);
   byId("play").textContent = on ? "Pause" : "Play";
   byId("spoken").setAttribute("aria-live", on ? "off" : "polite"); // a sentence each second is too many
 }
