@@ -5,9 +5,11 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from subpixel.kernels import lift_conv
-from subpixel.studies.cost import STUDY, lifted
+from subpixel.studies import cost
+from subpixel.studies.cost import EXAMPLES, QUICK_FRAMES, STUDY, lifted
 from subpixel.studies.lab.bench import Bench
 from subpixel.studies.lab.layers import Layers, counted, pair, seen_by_gradient
 from subpixel.studies.lab.samples import Samples
@@ -41,6 +43,38 @@ def test_both_layers_of_a_race_were_timed(result: Result) -> None:
     """Eight examples in PyTorch, two of them in OpenVINO as well, each in both spaces."""
     assert len(result.table) == 2 * (8 + 2)
     assert all(row["ms"] > 0 and 0 <= row["at least"] <= row["at most"] for row in result.table)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=str)
+def test_what_is_timed_makes_as_many_products_in_either_space(example: tuple[int, int, int, int]) -> None:
+    """Of the whole frame, to the last one, by PyTorch's counter; and the output is the frame in its space."""
+    frame = QUICK_FRAMES[example[-1]]
+    for layers in pair(*example):
+        expected = layers.cost(hidden=1)[1].operations * int(np.prod(frame))
+        for run in cost._in_pytorch(layers, frame).values():
+            with FlopCounterMode(display=False) as counter:
+                output = run()
+            assert counter.get_total_flops() == 2 * expected
+            assert output.shape == (1, layers.maps, *(layers.factor * side for side in frame))
+
+
+def test_openvino_runs_the_same_layers() -> None:
+    """The output is the frame in the layer's space."""
+    for layers in pair(36, 3, 3, 2):
+        (run,) = cost._in_openvino(layers, (5, 4)).values()
+        assert np.shape(run()) == (1, layers.maps, 5 * layers.factor, 4 * layers.factor)
+
+
+def test_a_ratio_says_how_much_longer_hr_space_takes() -> None:
+    """Twice as long in each of nine rounds: the ratio, its bounds, and who is said to be faster."""
+    times = {"LR": np.linspace(1, 2, 9), "HR": 2 * np.linspace(1, 2, 9)}
+    lr, hr = cost._rows(EXAMPLES[0], "PyTorch", times)
+    assert (lr["space"], lr["ms"], lr["time / LR time"]) == ("LR", 1500, 1)
+    names = ("ms", "time / LR time", "at least", "at most")
+    assert (hr["space"], *(hr[name] for name in names)) == ("HR", 3000, 2, 2, 2)
+    first, same = cost._about_times([lr, hr])
+    assert first.startswith("The layer in LR space is faster beyond chance in 1 of 1 races.")
+    assert "in 0 of 1 races" in same
 
 
 def test_operations_are_products_of_the_layer_s_matrix() -> None:

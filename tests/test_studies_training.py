@@ -6,6 +6,7 @@ import torch
 
 from subpixel.geometry import axes
 from subpixel.kernels import transposed_to_lr
+from subpixel.studies import training
 from subpixel.studies.lab.bench import Bench
 from subpixel.studies.lab.fit import soap
 from subpixel.studies.lab.samples import Samples
@@ -82,6 +83,18 @@ def test_free_zeros_part_and_mapped_ones_do_not(result: Result) -> None:
         limit = 1e-12 if row["precision"] == "float64" else 1e-4
         assert (float(row["apart at the end, largest"]) > limit) == parts
         assert (float(row["losses apart, largest"]) > limit) == parts
+
+
+def test_what_findings_say_of_losses_and_distances() -> None:
+    """A distance that grows as the square root of the steps; a second network with a tenth less loss."""
+    steps = np.unique(np.geomspace(1, 400, 25).round())
+    grown = {"steps": steps, "apart": 1e-9 * np.sqrt(steps)}
+    assert abs(training._growth(grown) - 0.5) < 1e-12
+    losses = np.stack([np.ones(40), np.full(40, 0.9)])
+    trials = [{"losses": losses * scale} for scale in (1, 2, 3)]
+    assert training._against(trials) == "less (-10.0%, -10.0%, -10.0%)"
+    losses[1, 5] = 1.5
+    assert training._losses_apart({"losses": losses}) == 0.5
 
 
 def test_pictures_say_what_they_show(result: Result) -> None:
