@@ -283,9 +283,8 @@ def _findings(trials: Mapping[str, Sequence[Arrays]], probes: Sequence[int]) -> 
 
     found = [
         f"A kernel that is not a multiple of the stride: before training, the pattern of {name} is "
-        f"{compared(name, other, 0)}, whose random weights have unequal sums too "
-        f"({_range(list(patterns[other][:, 0]))} grey levels); after {probes[-1]} steps it is "
-        f"{compared(name, other, -1)}."
+        f"{compared(name, other, 0)}, since random weights have unequal sums there too; after {probes[-1]} "
+        f"steps it is {compared(name, other, -1)}."
         for name, other in ((UNEQUAL, MULTIPLE), (UNEQUAL_3, MULTIPLE_3))
     ]
     means, after = patterns[ICNR].mean(axis=0), _range(list(patterns[ICNR][:, -1]))
@@ -308,6 +307,11 @@ def _findings(trials: Mapping[str, Sequence[Arrays]], probes: Sequence[int]) -> 
         f"{patterns[worst][:, 0].mean():.2g} before: the loss sees checkerboards and removes most of them."
         if last[worst] < patterns[worst][:, 0].mean() / 2
         else f"After {probes[-1]} steps {worst} still has a pattern of {last[worst]:.2g} grey levels."
+    )
+    shares = {name: np.mean([run["photographs"][-1] for run in runs]) for name, runs in trials.items()}
+    found.append(
+        "Energy on photographs after training, of the truth's: "
+        f"{', '.join(f'{name} {share:.2g}' for name, share in shares.items())}."
     )
     for name in (ICNR, RESIZE, UNEQUAL):
         gains = [
@@ -361,7 +365,7 @@ def _draw_curves(arrays: Mapping[str, NDArray[Any]]) -> Picture:
                 arrays["steps"], values.min(axis=0), values.max(axis=0), color=COLOURS[name], alpha=0.15
             )
         axis.set_xscale("symlog", linthresh=1)
-        axis.set(xlabel="steps of training", ylabel=label, xlim=(0, None))
+        axis.set(xlabel="steps of training", ylabel=label, xlim=(0, arrays["steps"][-1]))
     axes_[0].set_yscale("symlog", linthresh=FLAT)
     axes_[0].set_ylim(0, None)
     axes_[1].set(yscale="log", ylim=(0.01, None))
