@@ -4,6 +4,7 @@ import csv
 import errno
 import gzip
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +134,23 @@ def test_a_study_that_cannot_be_loaded_stops_all_before_they_start(
     assert command("study", "all") == 1
     assert capsys.readouterr().err == "subpixel: it must be installed\n"
     assert study == []
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "torch"])
+def test_a_missing_package_is_one_line_that_names_the_extra(tmp_path, package) -> None:
+    """In a new process, since this one has imported them; nothing is written."""
+    code = f"import sys; sys.modules[{package!r}] = None; from subpixel.cli import main; main()"
+    run = subprocess.run(
+        [sys.executable, "-c", code, "study", "figures"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (1, "")
+    hint = "must be installed for this. Run: pip install 'subpixel[study]'"
+    assert run.stderr == f"subpixel: {package} {hint}\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_study_goes_on(command, study, tmp_path, monkeypatch, capsys) -> None:
