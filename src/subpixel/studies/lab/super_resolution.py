@@ -1,6 +1,7 @@
 """Super-resolution as a task for small networks: the same patches for all, the protocol of the tables."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,19 +40,27 @@ class SuperResolution:
         self, samples: Samples, upscale_factor: int, *, patch: int = 32, batch: int = 16, held_back: int = 0
     ) -> None:
         self.upscale_factor = upscale_factor
-        self._patch, self._batch = patch, batch
-        pairs = [Pair.from_hr(plane, upscale_factor, CONTEXT) for plane in samples.photos]
-        held = {index * len(pairs) // held_back for index in range(held_back)}
-        self._pairs = [pair for index, pair in enumerate(pairs) if index not in held]
-        self._held_back = [pairs[index] for index in sorted(held)]
-        self._tests = {
-            name: [Pair.from_hr(plane, upscale_factor, CONTEXT) for plane in planes]
-            for name, planes in samples.tests.items()
+        self._samples, self._patch, self._batch, self._held = samples, patch, batch, held_back
+
+    @cached_property
+    def _all_pairs(self) -> list[Pair]:  # read when first needed: trials that are kept need no images
+        return [Pair.from_hr(plane, self.upscale_factor, CONTEXT) for plane in self._samples.photos]
+
+    @cached_property
+    def _tests(self) -> dict[str, list[Pair]]:
+        return {
+            name: [Pair.from_hr(plane, self.upscale_factor, CONTEXT) for plane in planes]
+            for name, planes in self._samples.tests.items()
         }
+
+    def _of(self, *, held_back: bool) -> list[Pair]:
+        """Return the images that are validated on, or those that are trained on."""
+        held = {index * len(self._all_pairs) // self._held for index in range(self._held)}
+        return [pair for index, pair in enumerate(self._all_pairs) if (index in held) == held_back]
 
     def batches(self, seed: int, radius: int) -> Batches:
         """Return the batches of a seed: the same patches for each network, with the context that it reads."""
-        return self._batches(self._pairs, seed, radius)
+        return self._batches(self._of(held_back=False), seed, radius)
 
     def _batches(self, pairs: Sequence[Pair], seed: int, radius: int) -> Batches:
         patches = Patches(pairs, self.upscale_factor, CONTEXT, self._patch, (seed,))
@@ -64,7 +73,7 @@ class SuperResolution:
 
     def validate(self, network: nn.Module, radius: int) -> float:
         """Return the PSNR in dB over fixed patches of the images held back, not rounded to 8 bits."""
-        batches = self._batches(self._held_back, 0, radius)
+        batches = self._batches(self._of(held_back=True), 0, radius)
         with torch.no_grad():
             errors = [mse_loss(network(lr), hr) for lr, hr in map(batches, range(VALIDATED))]
         return float(-10 * torch.stack(errors).mean().log10())
