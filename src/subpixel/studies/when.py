@@ -287,13 +287,13 @@ def _on_psnr(psnr: Mapping[str, NDArray[np.float64]]) -> Iterator[str]:
     means = "; ".join(f"{choice}: {spread(values.tolist())} dB" for choice, values in psnr.items())
     yield f"**PSNR** (mean over the sets, and its deviation between seeds): {means}."
     for base, others in ((ALL_LR, [*FIXED][1:]), (LEARNED, [*FIXED])):
-        against = "; ".join(f"{choice} {difference(psnr[choice] - psnr[base])}" for choice in others)
-        yield f"**Fixed choices against “{base}”**: {against}."
+        apart = "; ".join(f"{choice} {difference(psnr[choice] - psnr[base])}" for choice in others)
+        yield f"**Fixed choices against “{base}”**: {apart}."
     said = comparative(psnr[LEARNED] - psnr[best])
     also = comparative(psnr[LEARNED] - psnr[ALL_LR])
     yield (
-        f"**The answer.** At equal operations the learned choice gives {said} the best by hand, “{best}”, and "
-        f"{also} “{ALL_LR}”."
+        f"**The answer.** At equal operations the learned choice gives {said} the best by hand, “{best}”; "
+        f"it gives {also} “{ALL_LR}”."
     )
 
 
@@ -330,7 +330,9 @@ def draw(result: Result) -> list[Picture]:
     for depth, colour in zip(depths, COLOURS, strict=False):
         course.plot(steps, 100 * courses[:, :, depth - 1].T, color=colour, alpha=0.35, linewidth=0.8)
         course.plot(steps, 100 * courses[:, :, depth - 1].mean(0), color=colour, label=f"depth {depth}")
-    course.set(xlabel="step of the search", ylabel="share in HR space, %", ylim=(-3, 103))
+    course.set(
+        xlabel="step of the search", ylabel="share in HR space, %", ylim=(-3, 128), yticks=range(0, 101, 20)
+    )
     course.legend(ncols=2, fontsize="small")
     for seed, (marker, shares) in enumerate(zip("osD", courses[:, -1], strict=False)):
         end.plot(depths, 100 * shares, marker + ":", color=COLOURS[7], label=f"seed {seed}", markersize=5)
