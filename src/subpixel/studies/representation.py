@@ -69,11 +69,11 @@ class Size(NamedTuple):
     """How much is done."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    steps: int = 2500
-    pilot: int = 500
+    steps: int = 2000
+    pilot: int = 400
     rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
-    further_steps: int = 500
-    further_pilot: int = 150
+    further_steps: int = 400
+    further_pilot: int = 120
     further_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     patch: int = 24
     batch: int = 8
