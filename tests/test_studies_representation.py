@@ -123,6 +123,8 @@ def test_findings_are_made_from_the_figures(folder: Path, gains: Mapping[str, fl
     findings = STUDY.compute(bench).findings
     for words in said:
         assert sum(words in finding for finding in findings) >= 2
+    more, less = (4 * (gains["InLR"] == sign) for sign in (0.25, -0.25))
+    assert f"higher PSNR beyond chance in {more}, and the lower one in {less}." in findings[0]
     for words in {"as the note says", "against the note", "gains beyond", "loses beyond"} - said:
         assert not any(words in finding for finding in findings)
 
