@@ -113,7 +113,7 @@ def test_an_hr_network_lifts_to_an_lr_network_of_the_same_output(
     factor: int, kernel_sizes: tuple[int, ...], lifted: tuple[int, ...], skip: bool
 ) -> None:
     """To 1e-12 of outputs up to several units; a single weight that differs is seen."""
-    network = InHR(factor, (4, 5), kernel_sizes, skip=skip).double()
+    network = InHR(factor, (4, 5), kernel_sizes, skip=skip, activation=torch.relu).double()
     with torch.no_grad():
         network.convolutions[-1].weight.mul_(100)
         for layer in network.convolutions:

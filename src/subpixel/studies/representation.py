@@ -8,17 +8,23 @@ order, with the same loss, optimizer and number of steps. Each kind has its own 
 same few by validation after a short pilot run. What is compared is the PSNR on images that no network was
 trained on, in pairs: one seed gives both the same patches.
 
-*Equal operations.* Both have three layers with tanh between them, n maps of kernels kr, 3 and 3 in LR space
+*Equal operations.* Both have three layers with ReLUs between them, n maps of kernels kr, 3 and 3 in LR space
 against n / r**2 maps of kernels kr, kr and kr in HR space (n = 32 for r = 2, n = 36 for r = 3, k = 3). The
 first layer is wider in the LR network, so that every layer, the first and the last included, takes exactly as
 many multiply-accumulates, and both see about as far (the HR network reads the bicubic image, whose pixels
-depend on five LR pixels along an axis). *Equal time.* The HR network has fewer maps or smaller kernels: of
-all such, the one with the most multiply-accumulates among those whose measured time in PyTorch is that of
-the LR network within 5 %, each in the better of PyTorch's two memory formats.
+depend on five LR pixels along an axis).
+
+*Equal time.* The HR network has fewer maps or smaller kernels: of all such whose measured time in PyTorch is
+at most that of the LR network, with 5 % more allowed, the three with the most multiply-accumulates, and of
+these the best one after the pilot run. Each network is timed in the better of PyTorch's two memory formats.
 
 Neither kind is given a better start: the layers of both add to the bicubic image, which the HR network has
 at hand anyway. No layer pads, so that kernels of even size handicap nobody: maps move by half an HR pixel in
 each such layer, and the whole network reads at most one HR pixel more after each pixel than before it.
+
+*Longer, and with tanh.* What a network can represent shows only at the end of its training, and if training
+gets there. For the first upscale factor the networks of equal operations are therefore trained once more for
+longer, and once with tanh, as the paper behind the note does, with learning rates of its own.
 
 *Freeing.* An HR network is an LR network with structured weights: `lift` makes of the trained one an LR
 network with r**2 times the maps and the same output, most of whose weights are zeros or copies. Trained
@@ -28,7 +34,7 @@ neither kind contains the other, and the freed network takes more of them.
 """  # noqa: D205 (a page's text, not a summary)
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from statistics import median
 from typing import NamedTuple
@@ -49,19 +55,29 @@ with needing("study"):
     from matplotlib.figure import Figure
 
 Network = InLR | InHR
-Start = Callable[[int], Network]  # the network that a seed's training begins with
 Grid = dict[str, dict[float, float]]  # validated PSNR after the pilot run, by kind and learning rate
 
 MAPS = {2: 32, 3: 36}  # n by r
 KERNEL = 3  # k
 EQUAL = 0.05  # a difference in time that counts as none
+NEAR = 0.2  # a difference in time after which it is measured once more
+TRIED = 3  # networks of equal time that are trained for a pilot run
 ROUNDS = 5  # races among those whose time is near
 EXACT = 1e-12  # of values in 0..1, in float64
 PHOTO = 64  # pixels on a side of the photograph on which the lifted network is checked
 
 LR, HR, TIMED = "LR", "HR, equal operations", "HR, equal time"
 FREED, FURTHER = "HR, freed and trained further", "HR, trained further as it is"
+LONGER = LONG_LR, LONG_HR = f"{LR}, longer", f"{HR}, longer"
+TANH = TANH_LR, TANH_HR = f"{LR}, tanh", f"{HR}, tanh"
 COLOURS = {LR: PHASES[0], HR: PHASES[1], TIMED: PHASES[3], FREED: PHASES[2], FURTHER: PHASES[1]}
+COLOURS |= {LONG_LR: PHASES[0], LONG_HR: PHASES[1], TANH_LR: PHASES[4], TANH_HR: PHASES[5]}
+COMPARISONS = {
+    (LR, HR): "equal operations",
+    (LR, TIMED): "equal time",
+    LONGER: "equal operations, longer",
+    TANH: "equal operations, tanh",
+}
 FORMATS = (torch.contiguous_format, torch.channels_last)
 
 
@@ -70,7 +86,8 @@ class Size(NamedTuple):
 
     seeds: tuple[int, ...] = (0, 1, 2)
     steps: int = 1500
-    pilot: int = 300
+    pilot: int = 400
+    longer: int = 4000
     rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
     further_steps: int = 300
     further_pilot: int = 100
@@ -84,7 +101,7 @@ class Size(NamedTuple):
 
 
 QUICK = Size(
-    (0, 1), 24, 4, (1e-3, 3e-3), 8, 2, (3e-4, 1e-3),
+    (0, 1), 16, 4, 24, (1e-3, 3e-3), 8, 2, (3e-4, 1e-3),
     patch=8, batch=2, held_back=2, points=4, frame=8, seconds=0.0,
 )  # fmt: skip
 
@@ -97,11 +114,13 @@ class Shape:
     r: int
     maps: int
     kernel_sizes: tuple[int, int, int]
+    tanh: bool = False  # instead of ReLU
 
     def build(self, seed: int) -> Network:
         """Return the network with the first weights of a seed."""
         torch.manual_seed(seed)
-        return self.kind(self.r, (self.maps, self.maps), self.kernel_sizes)
+        activation = torch.tanh if self.tanh else torch.relu
+        return self.kind(self.r, (self.maps, self.maps), self.kernel_sizes, activation=activation)
 
     @property
     def kernels(self) -> str:
@@ -109,7 +128,8 @@ class Shape:
         return ", ".join(f"{size}x{size}" for size in self.kernel_sizes)
 
     def __str__(self) -> str:
-        return f"x{self.r} {self.kind.__name__}, {self.maps} maps, {self.kernels}"
+        activation = "tanh" if self.tanh else "ReLU"
+        return f"x{self.r} {self.kind.__name__}, {self.maps} maps, {self.kernels}, {activation}"
 
 
 def equal_operations(r: int) -> tuple[Shape, Shape]:
@@ -119,27 +139,61 @@ def equal_operations(r: int) -> tuple[Shape, Shape]:
     return lr, Shape(InHR, r, MAPS[r] // r**2, (long, long, long))
 
 
+class Begin(NamedTuple):
+    """What training begins with."""
+
+    name: str  # says all that the network depends on, except the seed
+    network: Callable[[int], Network]  # made for a seed
+    stream: int = 0  # which patches
+
+
 class Scale:
     """All that is measured and trained for one upscale factor."""
 
     def __init__(self, bench: Bench, r: int) -> None:
         self.size, self._bench, self.r = QUICK if bench.quick else Size(), bench, r
-        lr, hr = equal_operations(r)
-        name = f"times of {lr} and {hr}, {self.size.frame} pixels, {self.size.seconds} s"
-        self.times = bench.trials({name: lambda report: equal_time(lr, hr, self.size, report)})[name]
-        maps, kernel = (int(self.times[key]) for key in ("maps", "kernel"))
-        self.shapes = {LR: lr, HR: hr, TIMED: Shape(InHR, r, maps, (kernel, kernel, kernel))}
-        size = self.size
-        self.grid, self.trained = self._tuned(
-            {label: (str(shape), shape.build) for label, shape in self.shapes.items()},
-            *(size.rates, size.pilot, size.steps),
-        )
+        size, (lr, hr) = self.size, equal_operations(r)
+        timed = self._best_of_equal_time(lr, hr)
+        self.shapes = {LR: lr, HR: hr, TIMED: timed}
+        begins = {label: Begin(str(shape), shape.build) for label, shape in self.shapes.items()}
+        self.grid = self._pilot(begins, size.rates, size.pilot)
+        self.runs = self._train(begins, size.steps)
         origin = f"{hr} after {best(self.grid[HR])}, {size.steps}"
-        self.further_grid, self.further = self._tuned(
-            {FREED: (f"{origin}, freed", self.freed), FURTHER: (f"{origin}, as it is", self.restored)},
-            *(size.further_rates, size.further_pilot, size.further_steps),
-            stream=1,
-        )
+        further = {
+            FREED: Begin(f"{origin}, freed", self.freed, 1),
+            FURTHER: Begin(f"{origin}, as it is", self.restored, 1),
+        }
+        self.grid |= self._pilot(further, size.further_rates, size.further_pilot)
+        self.runs |= self._train(further, size.further_steps)
+
+    def _best_of_equal_time(self, lr: Shape, hr: Shape) -> Shape:
+        """Time the networks, and return the best HR network that takes no longer than the LR network."""
+        size = self.size
+        name = f"times of {lr} and up to {hr}, {size.frame} pixels, {size.seconds} s"
+        self.times = self._bench.trials({name: lambda report: equal_time(lr, hr, size, report)})[name]
+        shapes = {
+            f"{maps} maps, {kernel}": Shape(InHR, self.r, int(maps), (int(kernel),) * 3)
+            for maps, kernel in zip(self.times["maps"], self.times["kernel"], strict=True)
+        }
+        begins = {label: Begin(str(shape), shape.build) for label, shape in shapes.items()}
+        grid = self._pilot(begins, size.rates, size.pilot)
+        chosen = max(grid, key=lambda label: max(grid[label].values()))
+        self.ratios = {LR: 1.0, HR: float(self.times["whole"])}
+        self.ratios[TIMED] = float(self.times["ratio"][list(shapes).index(chosen)])
+        return shapes[chosen]
+
+    def train_variants(self) -> None:
+        """Train the networks of equal operations for more steps, and with tanh."""
+        size = self.size
+        for label, longer, tanh in ((LR, LONG_LR, TANH_LR), (HR, LONG_HR, TANH_HR)):
+            shape = self.shapes[label]
+            self.shapes |= {longer: shape, tanh: replace(shape, tanh=True)}
+            self.grid[longer] = self.grid[label]
+        begins = {label: Begin(str(shape), shape.build) for label, shape in self.shapes.items()}
+        with_tanh = {label: begins[label] for label in TANH}
+        self.grid |= self._pilot(with_tanh, size.rates, size.pilot)
+        self.runs |= self._train(with_tanh, size.steps)
+        self.runs |= self._train({label: begins[label] for label in LONGER}, size.longer)
 
     @cached_property
     def _task(self) -> SuperResolution:
@@ -152,7 +206,7 @@ class Scale:
     def restored(self, seed: int) -> Network:
         """Return the trained HR network of equal operations."""
         network = self.shapes[HR].build(seed)
-        weights = self.trained[HR][self.size.seeds.index(seed)]
+        weights = self.runs[HR][self.size.seeds.index(seed)]
         network.load_state_dict({key: torch.from_numpy(weights[key]) for key in network.state_dict()})
         return network
 
@@ -160,66 +214,45 @@ class Scale:
         """Return the same as an LR network."""
         return lift(self.restored(seed))  # type: ignore[arg-type]
 
-    def _tuned(
-        self,
-        starts: Mapping[str, tuple[str, Start]],
-        rates: Sequence[float],
-        pilot: int,
-        steps: int,
-        stream: int = 0,
-    ) -> tuple[Grid, dict[str, list[Arrays]]]:
-        """Train each kind with the learning rate that is best for it after a pilot run.
+    def _name(self, begin: Begin, rate: float, steps: int, seed: int) -> str:
+        batches = f"{self.size.batch} patches of {self.size.patch}, {self.size.held_back} held back"
+        return f"{begin.name}, rate {rate}, {steps} steps, seed {seed}, {batches}"
 
-        Args:
-            starts: by kind, what it begins with in words, and made for a seed.
-            rates: learning rates to try.
-            pilot: steps of a pilot run.
-            steps: steps of a run.
-            stream: which patches.
-
-        Returns:
-            The PSNR after the pilot runs; the learning curves, the weights and the PSNR of the runs by seed.
-        """
-
-        def train(runs: Mapping[str, tuple[str, float, int, int]], *, measured: bool) -> dict[str, Arrays]:
-            return self._bench.trials({
-                name: partial(self._run, starts[label][1], rate, steps, seed, stream, measured=measured)
-                for name, (label, rate, steps, seed) in runs.items()
-            })  # fmt: skip
-
-        def named(label: str, rate: float, steps: int, seed: int) -> str:
-            batches = f"{self.size.batch} patches of {self.size.patch}, {self.size.held_back} held back"
-            return f"{starts[label][0]}, rate {rate}, {steps} steps, seed {seed}, {batches}"
-
-        pilots = {(label, rate): named(label, rate, pilot, 0) for label in starts for rate in rates}
-        done = train({name: (*key, pilot, 0) for key, name in pilots.items()}, measured=False)
-        grid = {
-            label: {rate: float(done[pilots[label, rate]]["curve"][-1, 1]) for rate in rates}
-            for label in starts
+    def _pilot(self, begins: Mapping[str, Begin], rates: Sequence[float], steps: int) -> Grid:
+        """Return the validated PSNR of each kind after a short run with each learning rate."""
+        names = {
+            (label, rate): self._name(begin, rate, steps, 0)
+            for label, begin in begins.items()
+            for rate in rates
         }
-        runs = {
-            (label, seed): named(label, best(grid[label]), steps, seed)
+        done = self._bench.trials({
+            name: partial(self._run, begins[label], rate, steps, 0, measured=False)
+            for (label, rate), name in names.items()
+        })  # fmt: skip
+        return {
+            label: {rate: float(done[names[label, rate]]["curve"][-1, 1]) for rate in rates}
+            for label in begins
+        }
+
+    def _train(self, begins: Mapping[str, Begin], steps: int) -> dict[str, list[Arrays]]:
+        """Return curves, weights and PSNR by kind and seed, each kind trained at its own learning rate."""
+        rates = {label: best(self.grid[label]) for label in begins}
+        names = {
+            (label, seed): self._name(begin, rates[label], steps, seed)
             for seed in self.size.seeds
-            for label in starts
+            for label, begin in begins.items()
         }
-        done = train(
-            {name: (key[0], best(grid[key[0]]), steps, key[1]) for key, name in runs.items()}, measured=True
-        )
-        return grid, {label: [done[runs[label, seed]] for seed in self.size.seeds] for label in starts}
+        done = self._bench.trials({
+            name: partial(self._run, begins[label], rates[label], steps, seed, measured=True)
+            for (label, seed), name in names.items()
+        })  # fmt: skip
+        return {label: [done[names[label, seed]] for seed in self.size.seeds] for label in begins}
 
     def _run(
-        self,
-        start: Start,
-        rate: float,
-        steps: int,
-        seed: int,
-        stream: int,
-        report: Report,
-        *,
-        measured: bool,
+        self, begin: Begin, rate: float, steps: int, seed: int, report: Report, *, measured: bool
     ) -> Arrays:
         """Train a network; return its learning curve, and if it is to be measured its weights and PSNR."""
-        network, task = start(seed), self._task
+        network, task = begin.network(seed), self._task
         due = {round(share * steps) for share in np.linspace(0, 1, self.size.points + 1)}
         curve = [(0, task.validate(network, network.radius))]
 
@@ -227,7 +260,7 @@ class Scale:
             if done in due:
                 curve.append((done, task.validate(network, network.radius)))
 
-        batches = task.batches(seed + 1000 * stream, network.radius)
+        batches = task.batches(seed + 1000 * begin.stream, network.radius)
         fit(network, batches, steps=steps, rate=rate, report=report, watch=watch)
         results = {"curve": np.array(curve)}
         if measured:
@@ -257,9 +290,10 @@ def best(grid: Mapping[float, float]) -> float:
 
 
 def equal_time(lr: Shape, hr: Shape, size: Size, report: Report) -> Arrays:
-    """Return the maps and the kernel of the largest HR network that takes the time of the LR network.
+    """Return the maps and the kernel of the largest HR networks that take no longer than the LR network.
 
-    Also the time of that network and of the HR network of equal operations, divided by the LR network's.
+    Also their times divided by that of the LR network, "ratio", and that of the HR network of equal
+    operations, "whole".
     """
     shapes = [
         Shape(InHR, hr.r, maps, (kernel, kernel, kernel))
@@ -276,26 +310,32 @@ def equal_time(lr: Shape, hr: Shape, size: Size, report: Report) -> Arrays:
         shape: min(range(len(FORMATS)), key=lambda index: median(first[shape, index]))
         for shape in (lr, *shapes)
     }
-    base = median(first[lr, chosen[lr]])
-    near = [shape for shape in shapes if abs(median(first[shape, chosen[shape]]) / base - 1) < 4 * EQUAL]
+    ratios = {shape: gain(first[shape, chosen[shape]], first[lr, chosen[lr]]) for shape in shapes}
+    near = _largest([shape for shape in shapes if ratios[shape] < 1 + NEAR], 2 * TRIED)
     times: dict[Shape, list[float]] = {shape: [] for shape in (lr, hr, *near)}
     for seed in range(ROUNDS):
-        near_runs = {shape: runs[shape, chosen[shape]] for shape in times}
-        again = race(near_runs, size.seconds / ROUNDS, seed, always=list(times))
-        for shape, seconds in again.items():
+        again = {shape: runs[shape, chosen[shape]] for shape in times}
+        for shape, seconds in race(again, size.seconds / ROUNDS, seed, always=list(times)).items():
             times[shape] += seconds
         report((seed + 1) / ROUNDS)
-    ratios = {shape: gain(times[shape], times[lr]) for shape in times if shape != lr}
-    same = [shape for shape in ratios if abs(ratios[shape] - 1) <= EQUAL]
-    if same:
-        timed = max(same, key=lambda shape: shape.build(0).macs_per_lr_pixel)
-    else:
-        timed = min(ratios, key=lambda shape: abs(ratios[shape] - 1))
-    numbers = {
-        "maps": timed.maps, "kernel": timed.kernel_sizes[0], TIMED: ratios[timed], HR: ratios[hr], LR: 1.0,
-        "milliseconds": 1e3 * median(times[lr]), "tried": len(shapes),
-    }  # fmt: skip
-    return {name: np.array(value) for name, value in numbers.items()}
+    ratios = {shape: gain(seconds, times[lr]) for shape, seconds in times.items()}
+    quickest = min(
+        near, key=lambda shape: ratios[shape], default=hr
+    )  # something to train, whatever the noise
+    same = [shape for shape in near if ratios[shape] <= 1 + EQUAL] or [quickest]
+    largest = _largest(same, TRIED)
+    return {
+        "maps": np.array([shape.maps for shape in largest]),
+        "kernel": np.array([shape.kernel_sizes[0] for shape in largest]),
+        "ratio": np.array([ratios[shape] for shape in largest]),
+        "whole": np.array(ratios[hr]),
+        "milliseconds": np.array(1e3 * median(times[lr])),
+    }
+
+
+def _largest(shapes: Sequence[Shape], count: int) -> list[Shape]:
+    """Return the shapes of the most multiply-accumulates."""
+    return sorted(shapes, key=lambda shape: shape.build(0).macs_per_lr_pixel, reverse=True)[:count]
 
 
 def _inference(shape: Shape, frame: int, layout: torch.memory_format) -> Callable[[], object]:
@@ -314,6 +354,7 @@ def _inference(shape: Shape, frame: int, layout: torch.memory_format) -> Callabl
 def compute(bench: Bench) -> Result:
     """Train all networks for both upscale factors and compare them."""
     scales = [Scale(bench, r) for r in MAPS]
+    scales[0].train_variants()
     table = [row for scale in scales for row in _rows(scale)]
     errors = [scale.difference() for scale in scales]
     checks = {
@@ -329,7 +370,7 @@ def compute(bench: Bench) -> Result:
         "0.001 dB in float32": all(
             abs(freed["curve"][0, 1] - further["curve"][0, 1]) < 1e-3
             for scale in scales
-            for freed, further in zip(scale.further[FREED], scale.further[FURTHER], strict=True)
+            for freed, further in zip(scale.runs[FREED], scale.runs[FURTHER], strict=True)
         ),
     }
     findings = [_about_all(scales), *(finding for scale in scales for finding in _about(scale))]
@@ -340,7 +381,7 @@ def compute(bench: Bench) -> Result:
     arrays = {
         f"x{scale.r}, {label}": np.array([run["curve"] for run in runs])
         for scale in scales
-        for label, runs in (scale.trained | scale.further).items()
+        for label, runs in scale.runs.items()
     }
     return Result(table, findings, checks, arrays)
 
@@ -353,137 +394,139 @@ def _rows(scale: Scale) -> Iterator[Row]:
     """Yield a row for each kind of network."""
     networks = {label: shape.build(0) for label, shape in scale.shapes.items()}
     networks |= {FURTHER: networks[HR], FREED: scale.freed(scale.size.seeds[0])}
-    for label, runs in (scale.trained | scale.further).items():
+    for label, runs in scale.runs.items():
         network = networks[label]
-        rate = best((scale.grid | scale.further_grid)[label])
-        figures = {key: [float(run[key]) for run in runs] for key in _sets(runs[0])}
         sizes = [layer.kernel_size[0] for layer in network.convolutions]
+        figures = {"validated": [float(run["curve"][-1, 1]) for run in runs]}
+        figures |= {key: [float(run[key]) for run in runs] for key in _sets(runs[0])}
         yield {
             "r": scale.r,
             "network": label,
+            "steps": _steps(scale, label),
             "maps": network.convolutions[0].out_channels,
             "kernels": ", ".join(f"{size}x{size}" for size in sizes),
             "weights": network.weights,
             "operations": network.macs_per_lr_pixel,
-            "time / LR time": f"{float(scale.times[label]):.2f}" if label in scale.times else "",
-            "rate": rate,
-            "validation": _mean(runs, lambda run: float(run["curve"][-1, 1])),
-            **{
-                key: f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
-                for key, values in figures.items()
-            },
+            "time / LR time": f"{scale.ratios[label]:.2f}" if label in scale.ratios else "",
+            "rate": best(scale.grid[label]),
+            **{key: f"{np.mean(dB):.3f} ± {np.std(dB, ddof=1):.3f}" for key, dB in figures.items()},
         }
 
 
-def _mean(runs: Sequence[Arrays], value: Callable[[Arrays], float]) -> str:
-    values = [value(run) for run in runs]
-    return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+def _steps(scale: Scale, label: str) -> int:
+    return int(scale.runs[label][0]["curve"][-1, 0])
 
 
 def _about_all(scales: Sequence[Scale]) -> str:
     """Return how often the claim was borne out."""
-    key = _sets(scales[0].trained[LR][0])[0]
-    said = [
-        verdict(_paired(scale.trained[LR], scale.trained[label], key))
+    key = _sets(scales[0].runs[LR][0])[0]
+    said = {
+        f"x{scale.r} at {condition}": verdict(_paired(scale, *pair, key))
         for scale in scales
-        for label in (HR, TIMED)
-    ]
+        for pair, condition in COMPARISONS.items()
+        if pair[0] in scale.runs
+    }
+    lists = {
+        word: "; ".join(name for name, verdict in said.items() if verdict == word) or "none"
+        for word in ("more", "less")
+    }
     return (
-        f"Of {len(said)} comparisons (equal operations and equal time, for each upscale factor) on "
-        f"{key.removeprefix('PSNR ')}, the LR network has the higher PSNR beyond chance in "
-        f"{said.count('more')}, and the lower one in {said.count('less')}. Intervals below are of 95 %, "
-        "for the mean of paired differences, one a seed."
+        f"Of {len(said)} comparisons on {key.removeprefix('PSNR ')} the LR network has the higher PSNR "
+        f"beyond chance in {[*said.values()].count('more')} ({lists['more']}), the lower one in "
+        f"{[*said.values()].count('less')} ({lists['less']}). Intervals below are of 95 %, for the mean of "
+        "paired differences, one a seed."
     )
 
 
 def _about(scale: Scale) -> Iterator[str]:
     """Yield what came out for one upscale factor."""
     words = {
-        "more": "the LR network represents more, as the note says",
-        "less": "the HR network represents more, against the note",
+        "more": "the LR network does better, as the note says",
+        "less": "the HR network does better, against the note",
     }
-    for label, condition in ((HR, "operations"), (TIMED, "time")):
-        yield (
-            f"x{scale.r} at equal {condition}, PSNR of the LR network less that of the HR network: "
-            f"{_differences(scale.trained[LR], scale.trained[label])}."
-            f"{_verdict(scale.trained[LR], scale.trained[label], words)}"
-        )
-    times, timed = scale.times, scale.shapes[TIMED]
+    for (lr, hr), condition in COMPARISONS.items():
+        if lr in scale.runs:
+            yield (
+                f"x{scale.r} at {condition}, after {_steps(scale, lr):,} steps, PSNR of the LR network less "
+                f"that of the HR network: {_differences(scale, lr, hr, words)}"
+            )
+    timed = scale.shapes[TIMED]
     yield (
-        f"x{scale.r}: at equal operations the HR network takes {float(times[HR]):.2f} times as long as the "
+        f"x{scale.r}: at equal operations the HR network takes {scale.ratios[HR]:.2f} times as long as the "
         f"LR network in PyTorch, whose frame of {scale.size.frame} x {scale.size.frame} LR pixels takes "
-        f"{float(times['milliseconds']):.1f} ms. Of {int(times['tried'])} HR networks up to that size, the "
-        f"one with {timed.maps} maps and {timed.kernels} takes {float(times[TIMED]):.2f} times as long."
+        f"{float(scale.times['milliseconds']):.1f} ms. The HR network of equal time has {timed.maps} maps "
+        f"and {timed.kernels}, and takes {scale.ratios[TIMED]:.2f} times as long."
     )
-    words = {
-        "more": "freeing the structured weights gains beyond chance",
-        "less": "freeing the structured weights loses beyond chance",
-    }
-    freed, hr = scale.freed(scale.size.seeds[0]), scale.shapes[HR].build(0)
+    words = {"more": "freeing gains beyond chance", "less": "freeing loses beyond chance"}
+    freed, whole = scale.freed(scale.size.seeds[0]), scale.shapes[HR].build(0)
     yield (
-        f"x{scale.r}: a trained HR network that is lifted, freed and trained for {scale.size.further_steps} "
-        f"more steps, less the one trained further as it is: "
-        f"{_differences(scale.further[FREED], scale.further[FURTHER])}."
-        f"{_verdict(scale.further[FREED], scale.further[FURTHER], words)} The freed network has "
-        f"{freed.weights / hr.weights:.1f} times the weights and takes "
-        f"{freed.macs_per_lr_pixel / hr.macs_per_lr_pixel:.2f} times the operations."
+        f"x{scale.r}: PSNR of a trained HR network that is lifted, freed and trained for "
+        f"{scale.size.further_steps} more steps, less that of the one trained further as it is: "
+        f"{_differences(scale, FREED, FURTHER, words)} The freed network has "
+        f"{freed.weights / whole.weights:.1f} times the weights and takes "
+        f"{freed.macs_per_lr_pixel / whole.macs_per_lr_pixel:.2f} times the operations."
     )
-    grids = (scale.grid | scale.further_grid).items()
     rows = (
         f"{label}: {', '.join(f'{db:.2f} at {rate:g}' for rate, db in rates.items())}"
-        for label, rates in grids
+        for label, rates in scale.grid.items()
+        if label not in LONGER
     )
     yield f"x{scale.r}, learning rates, validated PSNR in dB after the pilot run. {'; '.join(rows)}."
 
 
-def _paired(one: Sequence[Arrays], other: Sequence[Arrays], key: str) -> list[float]:
-    return [float(a[key] - b[key]) for a, b in zip(one, other, strict=True)]
+def _paired(scale: Scale, one: str, other: str, key: str) -> list[float]:
+    return [float(a[key] - b[key]) for a, b in zip(scale.runs[one], scale.runs[other], strict=True)]
 
 
-def _differences(one: Sequence[Arrays], other: Sequence[Arrays]) -> str:
+def _differences(scale: Scale, one: str, other: str, words: Mapping[str, str]) -> str:
+    """Return the differences on each set, and what the set with the most images, the first, says."""
+    sets = {key.removeprefix("PSNR "): _paired(scale, one, other, key) for key in _sets(scale.runs[one][0])}
     texts = []
-    for key in _sets(one[0]):
-        values = _paired(one, other, key)
+    for name, values in sets.items():
         low, high = interval(values)
-        texts.append(f"{np.mean(values):+.3f} dB on {key.removeprefix('PSNR ')} ({low:+.3f} to {high:+.3f})")
-    return ", ".join(texts)
-
-
-def _verdict(one: Sequence[Arrays], other: Sequence[Arrays], words: Mapping[str, str]) -> str:
-    """Return what the set with the most images says, which is the first."""
-    key = _sets(one[0])[0]
-    said = verdict(_paired(one, other, key))
-    return f" On {key.removeprefix('PSNR ')}: {words.get(said, said)}."
+        texts.append(f"{np.mean(values):+.3f} dB on {name} ({low:+.3f} to {high:+.3f})")
+    first, values = next(iter(sets.items()))
+    said = verdict(values)
+    return f"{', '.join(texts)}. On {first}: {words.get(said, said)}."
 
 
 def draw(result: Result) -> list[Picture]:
     """Draw the learning curves, of the first training and of the further one."""
     return [
         _draw_curves(
-            result, "learning-curves", (LR, HR, TIMED),
+            result, "learning-curves", [[(r, label) for label in (LR, HR, TIMED)] for r in MAPS],
             "Validated PSNR over training, mean and range over the seeds, for both upscale factors: the LR "
             "network, the HR network of equal operations, and the HR network of equal time.",
         ),
         _draw_curves(
-            result, "freeing", (FREED, FURTHER),
+            result, "variants", [[(2, label) for label in pair] for pair in (LONGER, TANH)],
+            "Validated PSNR over training, mean and range over the seeds, of the networks of equal "
+            "operations for x2: trained for longer, and with tanh instead of ReLU.",
+        ),
+        _draw_curves(
+            result, "freeing", [[(r, label) for label in (FREED, FURTHER)] for r in MAPS],
             "Validated PSNR of trained HR networks as training goes on, mean and range over the seeds: "
             "lifted to LR space with all weights free, and as they are. Both begin with the same output.",
         ),
     ]  # fmt: skip
 
 
-def _draw_curves(result: Result, name: str, labels: Sequence[str], caption: str) -> Picture:
+def _draw_curves(
+    result: Result, name: str, panels: Sequence[Sequence[tuple[int, str]]], caption: str
+) -> Picture:
     figure = Figure((8, 3.6))
-    for axes, r in zip(figure.subplots(1, len(MAPS)), MAPS, strict=True):
-        for label, style in zip(labels, ("o-", "s--", "^:"), strict=False):
+    for axes, lines in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        for (r, label), style in zip(lines, ("o-", "s--", "^:"), strict=False):
             curves = result.arrays[f"x{r}, {label}"]
             steps, values = curves[0, :, 0], curves[:, :, 1]
             axes.plot(steps, values.mean(0), style, color=COLOURS[label], label=label, markersize=4)
             axes.fill_between(steps, values.min(0), values.max(0), color=COLOURS[label], alpha=0.3)
-        axes.set_title(f"x{r}")
+        axes.set_title(f"x{lines[0][0]}")
         axes.set_xlabel("steps")
         axes.set_ylabel("validated PSNR (dB)")
         axes.legend(loc="lower right")
+        # The first steps, far below, would flatten what is compared.
+        axes.set_ylim(bottom=min(result.arrays[f"x{r}, {label}"][:, 1:, 1].min() for r, label in lines))
     return Picture(name, caption, figure)
 
 

@@ -1,6 +1,6 @@
 """The two kinds of networks of the note's section 3: convolutions in LR space, or in HR space."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise, product
 from typing import cast
 
@@ -11,6 +11,9 @@ with needing("study"):
     import torch
     from torch import Tensor, nn
     from torch.nn.functional import conv2d, conv_transpose2d, pad, pixel_shuffle
+
+
+Activation = Callable[[Tensor], Tensor]
 
 
 class Bicubic(nn.Module):
@@ -42,13 +45,20 @@ class Bicubic(nn.Module):
 
 
 class _Stack(nn.Module):
-    """Unpadded convolutions with tanh between them, to which the bicubic image may be added."""
+    """Unpadded convolutions and activations, to which the bicubic image may be added."""
 
     def __init__(
-        self, upscale_factor: int, maps: Sequence[int], kernel_sizes: Sequence[int], out: int, *, skip: bool
+        self,
+        upscale_factor: int,
+        maps: Sequence[int],
+        kernel_sizes: Sequence[int],
+        out: int,
+        *,
+        skip: bool,
+        activation: Activation,
     ) -> None:
         super().__init__()
-        self.upscale_factor, self.skip = upscale_factor, skip
+        self.upscale_factor, self.skip, self.activation = upscale_factor, skip, activation
         self.bicubic = Bicubic(upscale_factor)
         pairs = zip(pairwise((1, *maps, out)), kernel_sizes, strict=True)
         self._convolutions = nn.ModuleList(nn.Conv2d(*channels, size) for channels, size in pairs)
@@ -80,7 +90,7 @@ class _Stack(nn.Module):
         features = _crop(plane, before, after)
         *inner, last = self.convolutions
         for convolution in inner:
-            features = torch.tanh(convolution(features))
+            features = self.activation(convolution(features))
         return cast(Tensor, last(features))
 
     def _multiplications(self) -> int:
@@ -99,6 +109,7 @@ class InLR(_Stack):
         kernel_sizes: one a layer, the last included. Where their sum less one each is odd, the network reads
             one pixel more after each pixel than before it.
         skip: whether the layers add to the bicubic image, instead of to grey.
+        activation: of all layers except the last.
 
     Example:
         >>> network = InLR(2, (32, 32), (5, 3, 3))
@@ -109,9 +120,17 @@ class InLR(_Stack):
     """
 
     def __init__(
-        self, upscale_factor: int, maps: Sequence[int], kernel_sizes: Sequence[int], *, skip: bool = True
+        self,
+        upscale_factor: int,
+        maps: Sequence[int],
+        kernel_sizes: Sequence[int],
+        *,
+        skip: bool = True,
+        activation: Activation = torch.tanh,
     ) -> None:
-        super().__init__(upscale_factor, maps, kernel_sizes, upscale_factor**2, skip=skip)
+        super().__init__(
+            upscale_factor, maps, kernel_sizes, upscale_factor**2, skip=skip, activation=activation
+        )
 
     @property
     def radius(self) -> int:
@@ -143,6 +162,7 @@ class InHR(_Stack):
         maps: feature maps of each layer except the last.
         kernel_sizes: one a layer, the last included, as for `InLR`.
         skip: whether the layers add to the bicubic image, instead of to grey.
+        activation: of all layers except the last.
 
     Example:
         >>> network = InHR(2, (8, 8), (6, 6, 6))
@@ -153,9 +173,15 @@ class InHR(_Stack):
     """
 
     def __init__(
-        self, upscale_factor: int, maps: Sequence[int], kernel_sizes: Sequence[int], *, skip: bool = True
+        self,
+        upscale_factor: int,
+        maps: Sequence[int],
+        kernel_sizes: Sequence[int],
+        *,
+        skip: bool = True,
+        activation: Activation = torch.tanh,
     ) -> None:
-        super().__init__(upscale_factor, maps, kernel_sizes, 1, skip=skip)
+        super().__init__(upscale_factor, maps, kernel_sizes, 1, skip=skip, activation=activation)
 
     @property
     def radius(self) -> int:
@@ -191,7 +217,7 @@ def lift(network: InHR) -> InLR:
     ]
     weights[0] = conv_transpose2d(weights[0], network.bicubic.kernel)  # type: ignore[arg-type]
     maps, kernel_sizes = [len(weight) for weight in weights[:-1]], [weight.shape[-1] for weight in weights]
-    result = InLR(r, maps, kernel_sizes, skip=network.skip).to(weights[0])
+    result = InLR(r, maps, kernel_sizes, skip=network.skip, activation=network.activation).to(weights[0])
     with torch.no_grad():
         for ours, theirs, weight in zip(result.convolutions, layers, weights, strict=True):
             ours.weight.copy_(weight)
