@@ -311,7 +311,7 @@ def equal_time(lr: Shape, hr: Shape, size: Size, report: Report) -> Arrays:
         for shape in (lr, *shapes)
     }
     ratios = {shape: gain(first[shape, chosen[shape]], first[lr, chosen[lr]]) for shape in shapes}
-    near = _largest([shape for shape in shapes if ratios[shape] < 1 + NEAR], 2 * TRIED)
+    near = [shape for shape in shapes if ratios[shape] < 1 + NEAR]
     times: dict[Shape, list[float]] = {shape: [] for shape in (lr, hr, *near)}
     for seed in range(ROUNDS):
         again = {shape: runs[shape, chosen[shape]] for shape in times}
