@@ -9,7 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from subpixel.kernels import lift_conv
 from subpixel.studies import cost
-from subpixel.studies.cost import EXAMPLES, QUICK_FRAMES, STUDY, lifted
+from subpixel.studies.cost import EXAMPLES, STUDY, lifted
+from subpixel.studies.cost.races import QUICK_FRAMES, in_openvino, in_pytorch
 from subpixel.studies.lab.bench import Bench
 from subpixel.studies.lab.layers import Layers, counted, pair, seen_by_gradient
 from subpixel.studies.lab.samples import Samples
@@ -51,7 +52,7 @@ def test_what_is_timed_makes_as_many_products_in_either_space(example: tuple[int
     frame = QUICK_FRAMES[example[-1]]
     for layers in pair(*example):
         expected = layers.cost(hidden=1)[1].operations * int(np.prod(frame))
-        for run in cost._in_pytorch(layers, frame).values():
+        for run in in_pytorch(layers, frame).values():
             with FlopCounterMode(display=False) as counter:
                 output = run()
             assert counter.get_total_flops() == 2 * expected
@@ -61,7 +62,7 @@ def test_what_is_timed_makes_as_many_products_in_either_space(example: tuple[int
 def test_openvino_runs_the_same_layers() -> None:
     """The output is the frame in the layer's space."""
     for layers in pair(36, 3, 3, 2):
-        (run,) = cost._in_openvino(layers, (5, 4)).values()
+        (run,) = in_openvino(layers, (5, 4)).values()
         assert np.shape(run()) == (1, layers.maps, 5 * layers.factor, 4 * layers.factor)
 
 

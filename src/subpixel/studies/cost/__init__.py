@@ -21,31 +21,18 @@ Where k * r is even, as in the note's example, an HR kernel has no middle: a lay
 padded by one pixel more at one end, and moves its maps by half an HR pixel.
 """  # noqa: D205 (a page's text, not a summary)
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from statistics import median
 
-import numpy as np
-
-from subpixel.engines import create
-from subpixel.extras import needing
 from subpixel.geometry import Axis
-from subpixel.measure.race import gain, least_gain, race
-from subpixel.network import LRConvolution, LRNetwork
-from subpixel.studies.lab.bench import Arrays, Bench, Trial
-from subpixel.studies.lab.layers import CONV, Layers, counted, pair, seen_by_gradient
-from subpixel.studies.lab.palette import PHASES, TEXT
+from subpixel.measure.race import gain, least_gain
+from subpixel.studies.cost import drawings
+from subpixel.studies.cost.races import Example, race_trial
+from subpixel.studies.lab.bench import Arrays, Bench
+from subpixel.studies.lab.layers import counted, pair, seen_by_gradient
 from subpixel.studies.lab.study import Picture, Result, Row, Study
 
-with needing("study"):
-    import torch
-    from matplotlib.figure import Figure
-
-Example = tuple[int, int, int, int]  # n, k, r, d
-
-FRAMES = {1: (57_600,), 2: (180, 320), 3: (36, 40, 40)}  # LR pixels
-QUICK_FRAMES = {1: (256,), 2: (16, 16), 3: (6, 6, 6)}
-SECONDS = 15.0  # of each race
 SAME = 0.1  # a difference of speed that hardly matters
 DEEP = 10  # hidden layers, for a receptive field
 EXAMPLES: tuple[Example, ...] = (  # the note's own first; then wider ones, other factors, other dimensions
@@ -58,7 +45,6 @@ EXAMPLES: tuple[Example, ...] = (  # the note's own first; then wider ones, othe
     (32, 3, 2, 1),
     (32, 3, 2, 3),
 )
-_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 def compute(bench: Bench) -> Result:
@@ -66,7 +52,7 @@ def compute(bench: Bench) -> Result:
     cases = [(example, "PyTorch") for example in EXAMPLES]
     cases += [((n, k, r, d), "OpenVINO") for n, k, r, d in EXAMPLES if d == 2 and k * r % 2]
     names = {f"time of a hidden layer, n, k, r, d = {case[0]}, {case[1]}": case for case in cases}
-    times = bench.trials({name: _trial(*case, quick=bench.quick) for name, case in names.items()})
+    times = bench.trials({name: race_trial(*case, quick=bench.quick) for name, case in names.items()})
     table = [row for name, case in names.items() for row in _rows(*case, times[name])]
     return Result(table, [*_about_costs(table), *_about_times(table)], _checks())
 
@@ -109,62 +95,6 @@ def _checks() -> dict[str, bool]:
 def lifted(kernel_size: int, r: int) -> int:
     """Return the taps of the smallest LR kernel that `lift_conv` makes of an HR kernel, over all paddings."""
     return min(Axis(kernel_size + r - 1, r, padding).lr("aligned").taps for padding in range(r))
-
-
-def _trial(example: Example, engine: str, *, quick: bool) -> Trial:
-    frame = (QUICK_FRAMES if quick else FRAMES)[example[-1]]
-    seconds = 0.05 if quick else SECONDS
-
-    def run(_report: object) -> Arrays:
-        make = _in_openvino if engine == "OpenVINO" else _in_pytorch
-        runs = {
-            (layers.space, layout): run
-            for layers in pair(*example)
-            for layout, run in make(layers, frame).items()
-        }
-        times = race(runs, seconds, seed=0, always=list(runs))
-        best = {
-            space: min((times[name] for name in times if name[0] == space), key=median)
-            for space in ("LR", "HR")
-        }
-        return {space: np.array(rounds) for space, rounds in best.items()}
-
-    return run
-
-
-def _maps(layers: Layers, frame: Sequence[int]) -> torch.Tensor:
-    """Return the input of a hidden layer that is not padded."""
-    size = [pixels * layers.factor + layers.kernel_size - 1 for pixels in frame]
-    return torch.rand(1, layers.maps, *size, generator=torch.Generator().manual_seed(0))
-
-
-def _in_pytorch(layers: Layers, frame: Sequence[int]) -> Mapping[str, Callable[[], object]]:
-    """Return a hidden layer as something to run, by memory format."""
-
-    def runner(layout: torch.memory_format) -> Callable[[], object]:
-        maps = _maps(layers, frame).contiguous(memory_format=layout)
-        layer = CONV[layers.ndim](layers.maps, layers.maps, layers.kernel_size)
-        layer.weight.data = layer.weight.data.contiguous(memory_format=layout)
-
-        def run() -> object:
-            with torch.inference_mode():
-                return layer(maps)
-
-        return run
-
-    formats = {"channels first": torch.contiguous_format}
-    if layers.ndim in _LAST:
-        formats["channels last"] = _LAST[layers.ndim]
-    return {name: runner(layout) for name, layout in formats.items()}
-
-
-def _in_openvino(layers: Layers, frame: Sequence[int]) -> Mapping[str, Callable[[], object]]:
-    """Return a hidden layer as something to run."""
-    maps, shape = _maps(layers, frame).numpy(), [layers.maps] * 2 + [layers.kernel_size] * 2
-    weight = np.random.default_rng(0).standard_normal(shape, np.float32)
-    network = LRNetwork(1, (LRConvolution(weight, np.zeros(layers.maps, np.float32)),))
-    engine = create(network, engine="openvino", precision="f32")
-    return {"its own format": lambda: engine(maps)}
 
 
 def _rows(example: Example, engine: str, times: Arrays) -> Iterator[Row]:
@@ -258,54 +188,9 @@ def _versus(lr: Row, hr: Row) -> str:
 
 def draw(result: Result) -> list[Picture]:
     """Draw the times, and the receptive fields by the number of layers."""
-    return [_draw_times(result.table[::2], result.table[1::2]), _draw_fields()]
-
-
-def _draw_times(lr: Sequence[Row], hr: Sequence[Row]) -> Picture:
-    figure = Figure((8, 0.45 * len(hr) + 1.2))
-    axes = figure.subplots()
-    ratios, low, high = (
-        np.array([float(row[name]) for row in hr]) for name in ("time / LR time", "at least", "at most")
-    )
-    bounds = np.maximum([ratios - low, high - ratios], 0)
-    places = np.arange(len(hr))
-    axes.barh(places, ratios, 0.6, color=PHASES[0], xerr=bounds, ecolor=TEXT)
-    for place, ratio, end in zip(places, ratios, np.maximum(ratios, high), strict=True):
-        axes.text(float(end) + 0.1, float(place), f"{ratio:.2f}", va="center")
-    axes.set_yticks(places, [_versus(*rows) for rows in zip(lr, hr, strict=True)])
-    axes.invert_yaxis()
-    axes.axvline(1, color=PHASES[5], label="same speed")
-    axes.set_xlim(0, 1.12 * float(high.max()))
-    axes.set_xlabel("time in HR space / time in LR space")
-    axes.legend(loc="lower right")
-    caption = (
-        "The time of a hidden layer in HR space, divided by that of the layer in LR space with exactly as "
-        "many operations. Where a bar is longer than 1 the LR layer is faster; the dark lines span the "
-        "bounds."
-    )
-    return Picture("times", caption, figure)
-
-
-def _draw_fields() -> Picture:
-    figure = Figure((8, 3.6))
-    depths = range(1, DEEP + 1)
-    both = figure.subplots(1, 2, sharey=True)
-    for axes, (n, k, r, d) in zip(both, (EXAMPLES[0], EXAMPLES[3]), strict=True):
-        lr, hr = pair(n, k, r, d)
-        seen = np.array([hr.seen(depth) for depth in depths])
-        axes.fill_between(depths, seen.min(1), seen.max(1), color=PHASES[1], alpha=0.4)
-        axes.plot(depths, seen.mean(1), "s-", color=PHASES[1], label=f"HR space, {hr.kernel}, mean of phases")
-        axes.plot(depths, [lr.extent(depth) for depth in depths], "o-", label=f"LR space, {lr.kernel}")
-        axes.set_title(f"r = {r}")
-        axes.set_xlabel("layers")
-        axes.legend(loc="upper left")
-    both[0].set_ylabel("LR pixels along an axis")
-    caption = (
-        "LR pixels that an output depends on, along an axis, by the number of layers. The band spans the "
-        "phases of HR pixels. Both networks cost the same, and the one in HR space sees further with every "
-        "layer."
-    )
-    return Picture("receptive-fields", caption, figure)
+    lr, hr = result.table[::2], result.table[1::2]
+    names = [_versus(*rows) for rows in zip(lr, hr, strict=True)]
+    return [drawings.times(hr, names), drawings.fields((EXAMPLES[0], EXAMPLES[3]), DEEP)]
 
 
 STUDY = Study("cost", "The same cost in LR and in HR space", __doc__, compute, draw, ())
