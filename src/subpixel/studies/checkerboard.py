@@ -279,7 +279,7 @@ def _findings(trials: Mapping[str, Sequence[Arrays]], probes: Sequence[int]) -> 
 
     def compared(name: str, other: str, probe: int) -> str:
         logs = np.log(patterns[name][:, probe] / patterns[other][:, probe])
-        return f"{np.exp(logs.mean()):.2g} times that of {other} ({verdict(logs)})"
+        return f"{np.exp(logs.mean()):.2f} times that of {other} ({verdict(logs)})"
 
     found = [
         f"A kernel that is not a multiple of the stride: before training, the pattern of {name} is "
@@ -382,7 +382,7 @@ def _draw_curves(arrays: Mapping[str, NDArray[Any]]) -> Picture:
 
 def _draw_details(arrays: Mapping[str, NDArray[Any]]) -> Picture:
     last = len(arrays["steps"]) - 1
-    probes = sorted({3, min(5, last), last})  # after 10, 100 and all steps
+    probes = (last - 4, last - 3, last)  # after 30, 100 and all of 1200 steps
     figure = Figure((9.5, 4.2))
     grid = figure.subplots(len(probes), len(LAYERS) + 1)
     for row, probe in zip(grid, probes, strict=True):
