@@ -13,18 +13,8 @@ from subpixel.studies.lab.bench import Bench
 from subpixel.studies.lab.samples import Samples
 from subpixel.studies.lab.study import Result
 from subpixel.studies.lab.super_resolution import SuperResolution
-from subpixel.studies.residual import (
-    BLOCKS,
-    HIDDEN,
-    NETWORKS,
-    Block,
-    Residual,
-    added_by_branches,
-    compute,
-    cost,
-    draw,
-    measure,
-)
+from subpixel.studies.residual import NETWORKS, added_by_branches, compute, draw, measure
+from subpixel.studies.residual.network import BLOCKS, HIDDEN, Block, Residual, cost
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from subpixel.studies.lab.bench import Bench
 from subpixel.studies.lab.mixed import Maps, Mixed, MixedConv2d, cost, fitting, lift, operations
 from subpixel.studies.lab.samples import Samples
 from subpixel.studies.lab.study import Result
-from subpixel.studies.when import BUDGET, DEPTHS, FIXED, LEARNED, UNITS, Gates, Search, compute, draw
+from subpixel.studies.when import FIXED, LEARNED, compute, draw
+from subpixel.studies.when.search import BUDGET, DEPTHS, UNITS, Gates, Search
 
 SURE = 100.0  # a logit
 

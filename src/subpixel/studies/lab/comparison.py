@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from subpixel.extras import needing
 from subpixel.studies.lab.palette import PHASES as COLOURS
-from subpixel.studies.lab.study import interval, verdict
+from subpixel.studies.lab.study import Picture, interval, verdict
 
 with needing("study"):
     from matplotlib.figure import Figure
@@ -37,8 +37,8 @@ def comparative(values: Measurements) -> str:
     return f"{said} than" if said in ("more", "less") else "no other PSNR, beyond chance, than"
 
 
-def differences(measurements: Mapping[str, Measurements], base: str) -> Figure:
-    """Return a drawing of how much better each network is than one of them, seed by seed.
+def differences(measurements: Mapping[str, Measurements], base: str) -> Picture:
+    """Draw how much better networks of equal operations are than one of them, seed by seed.
 
     Args:
         measurements: PSNR by network.
@@ -57,4 +57,8 @@ def differences(measurements: Mapping[str, Measurements], base: str) -> Figure:
     axes.set_yticks(range(len(measurements)), list(measurements))
     axes.set(xlabel=f"PSNR less that of the network “{base}”, dB")
     axes.invert_yaxis()
-    return figure
+    caption = (
+        f"PSNR of networks of equal operations, less that of the network “{base}”, seed by seed. Circles are "
+        "seeds; the bar is the 95 % interval of their mean."
+    )
+    return Picture("psnr", caption, figure)

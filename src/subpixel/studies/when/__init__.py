@@ -28,7 +28,8 @@ expected share of what the maps hold that is in HR space, by depth. The network 
 is nearest to the budget is then trained from scratch, as are networks of fixed shares.
 
 **How it is decided:** by paired differences of the PSNR, one for each seed (which draws the first weights,
-the gates and the patches), and Student's 95 % interval of their mean.
+the gates and the patches), and Student's 95 % interval of their mean. All networks have the same learning
+rate, steps and patches.
 
 References: Shi et al. 2016 (arXiv:1609.07009), section 3. The gates are the binary concrete variables of
 Maddison et al. 2017 (arXiv:1611.00712), drawn as zeros and ones ("straight through": Jang et al. 2017,
@@ -38,7 +39,6 @@ arXiv:1611.01144).
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -47,39 +47,18 @@ from subpixel.extras import needing
 from subpixel.studies.lab.bench import Arrays, Bench, Report
 from subpixel.studies.lab.comparison import comparative, difference, differences
 from subpixel.studies.lab.fit import fit
-from subpixel.studies.lab.mixed import (
-    ENLARGED,
-    FIRST,
-    IMAGE,
-    PHASES,
-    SCALE,
-    SIDE,
-    Maps,
-    Mixed,
-    cost,
-    fitting,
-    lift,
-    operations,
-)
-from subpixel.studies.lab.networks import Bicubic
-from subpixel.studies.lab.palette import PHASES as COLOURS
+from subpixel.studies.lab.mixed import SCALE, Maps, Mixed, cost, fitting, lift
 from subpixel.studies.lab.study import Picture, Result, Row, Study, interval, spread
 from subpixel.studies.lab.super_resolution import SuperResolution
+from subpixel.studies.when import drawings
+from subpixel.studies.when.search import BUDGET, DEPTHS, UNITS, Search
 
 with needing("study"):
     import torch
-    from matplotlib.figure import Figure
-    from torch import Tensor, nn
-    from torch.nn.functional import conv2d, mse_loss, pad, pixel_shuffle
+    from torch import nn
+    from torch.nn.functional import conv2d, pixel_shuffle
 
-DEPTHS = 4
-BUDGET = cost([Maps(16, 0)] * DEPTHS)
-UNITS = 8  # at each depth of the search: what the budget pays where all are in HR space
-CHANCE = 0.55  # that a unit is there, to begin with: near the budget with half of the units in HR space
-TEMPERATURE = 2 / 3  # of the gates, as Maddison et al. have it
-SPEED = 50  # how much faster gates move than weights: thousands of steps must take them anywhere
 TOLERANCE = 0.02  # of the budget: maps are whole
-PRICE = 20  # of the squared share by which the expected operations miss the budget
 RATE = 2e-3
 LEARNED = "learned"
 ALL_LR = "all in LR space"
@@ -90,111 +69,6 @@ FIXED: Mapping[str, Sequence[float]] = {
     "up-scaled in the middle": (0, 0, 1, 1),
     "up-scaled first": (1, 1, 1, 1),
 }
-
-
-class Gates(nn.Module):
-    """Switches that are drawn at each step, and whose chances are trained.
-
-    Args:
-        shape: of the switches.
-        chance: to be on, to begin with.
-    """
-
-    def __init__(self, *shape: int, chance: float) -> None:
-        super().__init__()
-        self.logits = nn.Parameter(torch.full(shape, math.log(chance / (1 - chance)) / SPEED))
-
-    def chances(self) -> Tensor:
-        """Return the chance of each to be on."""
-        return torch.sigmoid(SPEED * self.logits)
-
-    def draw(self) -> Tensor:
-        """Return zeros and ones, whose gradient is that of a smooth variable made from the same noise."""
-        noise = torch.rand_like(self.logits).clamp(1e-6, 1 - 1e-6).logit()
-        smooth = torch.sigmoid((SPEED * self.logits + noise) / TEMPERATURE)
-        return (SPEED * self.logits + noise > 0).float() + (smooth - smooth.detach())
-
-
-class GatedConv2d(nn.Module):
-    """A convolution between units, each of r**2 LR maps or one HR map, whose kernels serve both.
-
-    Args:
-        before: channels that are read.
-        after: channels that are computed, r**2 a unit.
-        side: taps along an axis.
-    """
-
-    def __init__(self, before: int, after: int, side: int = SIDE) -> None:
-        super().__init__()
-        units = before // PHASES, after // PHASES  # of the image, which has one channel, none
-        self.free = nn.Parameter(torch.empty(after, before, side, side))
-        self.within_hr = nn.Parameter(torch.empty(units[1], units[0], side, side))
-        self.bias = nn.Parameter(torch.zeros(units[1]))
-        for weight in (self.free, self.within_hr):  # half of what is read is there, to begin with
-            nn.init.normal_(weight, std=(max(weight.shape[1] / 2, 1) * side**2) ** -0.5)
-
-    def forward(self, features: Tensor, before: Tensor, after: Tensor) -> Tensor:
-        """Convolve a batch; `before` and `after` are one for the units in HR space, zero for those in LR."""
-        kernel: Tensor = self.free
-        if len(before):
-            within = torch.outer(after, before).repeat_interleave(PHASES, 0).repeat_interleave(PHASES, 1)
-            kernel = torch.lerp(self.free, lift(self.within_hr), within[..., None, None])
-        kernel = kernel.contiguous(memory_format=torch.channels_last)
-        return conv2d(features, kernel, self.bias.repeat_interleave(PHASES))
-
-
-class Search(nn.Module):
-    """A `Mixed` network whose units come and go and change space, drawn anew at each step."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        channels = UNITS * PHASES
-        self.layers = nn.ModuleList(
-            [
-                GatedConv2d(1, channels, FIRST),
-                *(GatedConv2d(channels, channels) for _ in range(DEPTHS - 1)),
-                GatedConv2d(channels, PHASES),
-            ]
-        )
-        with torch.no_grad():  # what is added to the bicubic image is small to begin with
-            for parameter in self.layers[-1].parameters():
-                parameter.mul_(0.1)
-        self.there = Gates(UNITS, chance=CHANCE)
-        self.in_hr = Gates(DEPTHS, UNITS, chance=0.5)
-        self.bicubic = Bicubic(SCALE)
-        self.radius = Mixed([Maps(1, 0)] * DEPTHS).radius
-
-    def forward(self, plane: Tensor) -> Tensor:
-        """Enlarge a batch."""
-        features = (plane - 0.5).contiguous(memory_format=torch.channels_last)
-        there = self.there.draw().repeat_interleave(PHASES)[:, None, None]
-        spaces = pairwise((torch.zeros(0), *self.in_hr.draw(), torch.ones(1)))
-        *inner, last = zip(self.layers, spaces, strict=True)
-        for layer, (before, after) in inner:
-            features = there * torch.tanh(layer(features, before, after))
-        layer, (before, after) = last
-        spare = self.radius - self.bicubic.radius
-        image = self.bicubic(pad(plane, [-spare] * 4))
-        return image + pixel_shuffle(layer(features, before, after), SCALE)  # type: ignore[no-any-return]
-
-    def loss(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """Return the error of an output, and what the operations cost that miss the budget."""
-        return mse_loss(sr, hr).log() + PRICE * (self.operations() / BUDGET - 1) ** 2
-
-    def operations(self) -> Tensor:
-        """Return the expected multiply-accumulates for each LR pixel."""
-        there, in_hr = self.there.chances(), self.in_hr.chances()
-        both_there = torch.outer(there, there).fill_diagonal_(0) + torch.diag(there)  # a unit comes as one
-        between, within = (operations(unit, unit) for unit in (Maps(PHASES, 0), ENLARGED))
-        total = operations(IMAGE, ENLARGED, FIRST) * there.sum()
-        for before, after in pairwise(in_hr):
-            total = total + (both_there * (between - (between - within) * torch.outer(after, before))).sum()
-        return total + (there * (between - (between - within) * in_hr[-1])).sum()
-
-    def shares(self) -> NDArray[np.float64]:
-        """Return the expected share in HR space of what the maps at each depth hold."""
-        there, in_hr = self.there.chances(), self.in_hr.chances()
-        return (in_hr @ there / there.sum()).detach().double().numpy()
 
 
 def compute(bench: Bench) -> Result:
@@ -246,7 +120,7 @@ def _search(task: SuperResolution, steps: int, seed: int, report: Report) -> Map
 def _train(
     task: SuperResolution, maps: Sequence[Maps], steps: int, seed: int, report: Report
 ) -> Mapping[str, ArrayLike]:
-    """Return the PSNR of a network on each set, and how far it is from one of LR convolutions alone."""
+    """Return the PSNR of a network on each set."""
     torch.manual_seed(seed)
     network = Mixed(maps)
     fit(network, task.batches(seed, network.radius), steps=steps, rate=RATE, report=report)
@@ -322,37 +196,9 @@ def _checks(networks: Iterable[Sequence[Maps]]) -> dict[str, bool]:
 
 
 def draw(result: Result) -> list[Picture]:
-    """Draw the shares in the course of the search and at its end, and the PSNR."""
-    steps, courses = result.arrays["steps"], result.arrays["courses"]
-    figure = Figure((8, 3.6))
-    course, end = figure.subplots(1, 2, sharey=True)
-    depths = np.arange(1, DEPTHS + 1)
-    for depth, colour in zip(depths, COLOURS, strict=False):
-        course.plot(steps, 100 * courses[:, :, depth - 1].T, color=colour, alpha=0.35, linewidth=0.8)
-        course.plot(steps, 100 * courses[:, :, depth - 1].mean(0), color=colour, label=f"depth {depth}")
-    course.set(
-        xlabel="step of the search", ylabel="share in HR space, %", ylim=(-3, 128), yticks=range(0, 101, 20)
-    )
-    course.legend(ncols=2, fontsize="small")
-    for seed, (marker, shares) in enumerate(zip("osD", courses[:, -1], strict=False)):
-        end.plot(depths, 100 * shares, marker + ":", color=COLOURS[7], label=f"seed {seed}", markersize=5)
-    end.plot(depths, 100 * courses[:, -1].mean(0), color=COLOURS[8], label="mean")
-    end.set(xlabel="depth", xticks=depths)
-    end.legend(fontsize="small")
-    return [
-        Picture(
-            "shares",
-            "The share in HR space that the searches choose: in their course (left; thin lines are seeds, "
-            "thick ones their mean), and at their end, by depth (right).",
-            figure,
-        ),
-        Picture(
-            "psnr",
-            "PSNR of networks of equal operations, less that of the network all in LR space, seed by seed. "
-            "Circles are seeds; the bar is the 95 % interval of their mean.",
-            differences({choice: result.arrays[choice] for choice in (*FIXED, LEARNED)}, ALL_LR),
-        ),
-    ]
+    """Draw the shares that the searches choose, and the PSNR."""
+    psnr = {choice: result.arrays[choice] for choice in (*FIXED, LEARNED)}
+    return [drawings.shares(result), differences(psnr, ALL_LR)]
 
 
 STUDY = Study("when", "Can a network learn when to up-scale, and how much?", __doc__, compute, draw)

@@ -19,10 +19,10 @@ four times the positions, 2 * 9 * 4 * 4b. So a map costs the same in either spac
 16 cost the same to the last operation. A map of the HR branch has four times the pixels, but its kernels
 see half as far.
 
-**What is measured.** PSNR after equally many steps on the same patches, by paired differences of the seeds.
-Then, of the trained networks, how much each branch adds to each block's features (root of the mean square,
-relative to the features that it reads), and what PSNR is lost when branches are cut, without training
-again.
+**What is measured.** PSNR after equally many steps of the same learning rate on the same patches, by paired
+differences of the seeds. Then, of the trained networks, how much each branch adds to each block's features
+(root of the mean square, relative to the features that it reads), and what PSNR is lost when branches are
+cut, without training again.
 
 References: Shi et al. 2016 (arXiv:1609.07009), section 3; He et al. 2016 (arXiv:1512.03385); blocks without
 normalisation as in EDSR, Lim et al. 2017 (arXiv:1707.02921).
@@ -38,30 +38,17 @@ from subpixel.extras import needing
 from subpixel.studies.lab.bench import Arrays, Bench, Report
 from subpixel.studies.lab.comparison import comparative, difference, differences
 from subpixel.studies.lab.fit import fit
-from subpixel.studies.lab.mixed import (
-    ENLARGED,
-    FIRST,
-    IMAGE,
-    SCALE,
-    SIDE,
-    Maps,
-    MixedConv2d,
-    operations,
-)
-from subpixel.studies.lab.networks import Bicubic
-from subpixel.studies.lab.palette import PHASES as COLOURS
+from subpixel.studies.lab.mixed import SCALE
 from subpixel.studies.lab.study import Picture, Result, Row, Study, spread
 from subpixel.studies.lab.super_resolution import SuperResolution
+from subpixel.studies.residual import drawings
+from subpixel.studies.residual.network import BLOCKS, HIDDEN, TRUNK, Block, Residual, cost
 
 with needing("study"):
     import torch
-    from matplotlib.figure import Figure
     from torch import Tensor, nn
-    from torch.nn.functional import conv2d, pad, pixel_shuffle, pixel_unshuffle
+    from torch.nn.functional import conv2d, pixel_shuffle, pixel_unshuffle
 
-BLOCKS = 3
-TRUNK = {"LR": Maps(16, 0), "HR": Maps(0, 4)}  # the same numbers, as the branches read them
-HIDDEN = 16  # maps between the two convolutions of a block, in both branches together
 RATE = 2e-3
 ALONE = "LR alone"
 NETWORKS: Mapping[str, int] = {  # by how many of the hidden maps are in HR space
@@ -77,82 +64,6 @@ CUTS: Sequence[Sequence[Cut]] = [  # by block, then all blocks; in each row by s
     *([[(block, space)] for space in TRUNK] for block in range(BLOCKS)),
     [[(block, space) for block in range(BLOCKS)] for space in TRUNK],
 ]
-
-
-class Block(nn.ModuleDict):
-    """A residual block with a branch in LR space, one in HR space, or both.
-
-    Unpadded: (n, 16, h + 4, w + 4) to (n, 16, h, w).
-
-    Args:
-        in_hr: hidden maps of the HR branch; the LR branch has the others.
-    """
-
-    def __init__(self, in_hr: int) -> None:
-        hidden = {"LR": Maps(HIDDEN - in_hr, 0), "HR": Maps(0, in_hr)}
-        super().__init__(
-            {
-                space: nn.Sequential(
-                    MixedConv2d(TRUNK[space], maps), nn.ReLU(), MixedConv2d(maps, TRUNK[space])
-                )
-                for space, maps in hidden.items()
-                if maps.channels
-            }
-        )
-        self.cut: Collection[str] = ()  # the spaces whose branch is left out
-        with torch.no_grad():  # a block adds little to begin with
-            for branch in self.values():
-                for parameter in list(branch.children())[-1].parameters():
-                    parameter.mul_(0.1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Add the branches to a batch."""
-        added = [branch(features) for space, branch in self.items() if space not in self.cut]
-        return sum(added, pad(features, [-2 * (SIDE // 2)] * 4))
-
-
-class Residual(nn.Module):
-    """A residual network, from an image in LR space to one in HR space.
-
-    Unpadded: (n, 1, h + 2m, w + 2m) in 0..1 to (n, 1, r*h, r*w), m the radius.
-
-    Args:
-        in_hr: hidden maps of the HR branches.
-    """
-
-    radius = FIRST // 2 + (2 * BLOCKS + 1) * (SIDE // 2)
-
-    def __init__(self, in_hr: int) -> None:
-        super().__init__()
-        self.first = MixedConv2d(IMAGE, TRUNK["LR"], FIRST)
-        self.blocks = nn.ModuleList(Block(in_hr) for _ in range(BLOCKS))
-        self.last = MixedConv2d(TRUNK["LR"], ENLARGED)
-        with torch.no_grad():  # what is added to the bicubic image is small to begin with
-            for parameter in self.last.parameters():
-                parameter.mul_(0.1)
-        self.bicubic = Bicubic(SCALE)
-
-    def forward(self, plane: Tensor) -> Tensor:
-        """Enlarge a batch."""
-        features = self.first((plane - 0.5).contiguous(memory_format=torch.channels_last))
-        for block in self.blocks:
-            features = block(features)
-        spare = self.radius - self.bicubic.radius
-        image = self.bicubic(pad(plane, [-spare] * 4))
-        return image + pixel_shuffle(self.last(features), SCALE)  # type: ignore[no-any-return]
-
-
-def cost(in_hr: int) -> int:
-    """Return the multiply-accumulates of a residual network for each LR pixel, without the bicubic image.
-
-    Example:
-        >>> cost(0), cost(8)
-        (14800, 14800)
-    """
-    hidden = {"LR": Maps(HIDDEN - in_hr, 0), "HR": Maps(0, in_hr)}
-    block = sum(2 * operations(TRUNK[space], maps) for space, maps in hidden.items())
-    ends = operations(IMAGE, TRUNK["LR"], FIRST) + operations(TRUNK["LR"], ENLARGED)
-    return BLOCKS * block + ends
 
 
 def compute(bench: Bench) -> Result:
@@ -302,32 +213,9 @@ def _checks() -> dict[str, bool]:
 
 
 def draw(result: Result) -> list[Picture]:
-    """Draw the PSNR, and the parts of the branches."""
-    figure = Figure((8, 3.4))
-    added, lost = figure.subplots(1, 2)
-    blocks = np.arange(1, BLOCKS + 1)
-    for column, space in enumerate(TRUNK):
-        style = {"color": COLOURS[column], "marker": "os"[column]}
-        for axes, values in ((added, result.arrays["added"]), (lost, result.arrays["lost"][:, :-1])):
-            axes.plot(blocks, values[:, :, column].T, **style, alpha=0.35, linewidth=0.8, markersize=3)
-            axes.plot(blocks, values[:, :, column].mean(0), **style, label=f"{space} branch")
-    added.set(xlabel="block", xticks=blocks, ylabel="what the branch adds / what it reads", ylim=(0, None))
-    lost.set(xlabel="block", xticks=blocks, ylabel="PSNR lost without the branch, dB", ylim=(0, None))
-    added.legend()
-    return [
-        Picture(
-            "psnr",
-            "PSNR of residual networks of equal operations, less that of LR alone, seed by seed. Circles are "
-            "seeds; the bar is the 95 % interval of their mean.",
-            differences({network: result.arrays[network] for network in NETWORKS}, ALONE),
-        ),
-        Picture(
-            "branches",
-            "The two branches of the network with half of its hidden maps in HR space, by block: the size of "
-            "what each adds (left), and what is lost when it is cut (right). Thin lines are seeds.",
-            figure,
-        ),
-    ]
+    """Draw the PSNR, and what the branches do."""
+    psnr = {network: result.arrays[network] for network in NETWORKS}
+    return [differences(psnr, ALONE), drawings.branches(result)]
 
 
 STUDY = Study("residual", "Do residual networks combine LR and HR features?", __doc__, compute, draw)
