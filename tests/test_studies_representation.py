@@ -11,25 +11,15 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from subpixel.studies import representation
 from subpixel.studies.lab.bench import Arrays, Bench
 from subpixel.studies.lab.networks import InLR
 from subpixel.studies.lab.samples import Samples
 from subpixel.studies.lab.study import Result
 from subpixel.studies.lab.super_resolution import SuperResolution
-from subpixel.studies.representation import (
-    FREED,
-    FURTHER,
-    HR,
-    LONGER,
-    LR,
-    STUDY,
-    TANH,
-    TIMED,
-    Shape,
-    Size,
-    equal_operations,
-)
+from subpixel.studies.representation import STUDY
+from subpixel.studies.representation.shapes import Shape, equal_operations
+from subpixel.studies.representation.times import equal_time
+from subpixel.studies.representation.training import FREED, FURTHER, HR, LONGER, LR, TANH, TIMED
 
 LABELS = (LR, HR, TIMED, FREED, FURTHER)
 
@@ -150,9 +140,9 @@ def test_equal_time_is_for_the_largest_networks_that_take_no_longer(monkeypatch:
         layouts = {key: key[1] if isinstance(key, tuple) else 0 for key in runs}
         return {key: [seconds(shapes[key]) * (1 + layouts[key] + seed)] * 3 for key in runs}
 
-    monkeypatch.setattr(representation, "race", race)
+    monkeypatch.setattr("subpixel.studies.representation.times.race", race)
     lr, hr = equal_operations(2)
-    times = representation.equal_time(lr, hr, Size(frame=4), lambda _done: None)
+    times = equal_time(lr, hr, 4, 0.0, lambda _done: None)
     fit = [
         (4 * (2 * maps * k**2 + maps**2 * k**2), maps, k, 0.08 * maps + 0.11 * k)
         for maps in range(1, 9)
