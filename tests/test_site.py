@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 
 import subpixel
+from subpixel.studies import NAMES
 
 ROOT = Path(__file__).parent.parent
 faults = runpy.run_path(str(ROOT / "docs" / "make_site.py"))["faults"]
@@ -63,6 +64,8 @@ def test_every_page_is_in_the_navigation() -> None:
     published = {str(page.relative_to(ROOT / "docs")) for page in pages} - {"interactive/template.html"}
     assert published - set(listed) == set()
     assert len(listed) == len(set(listed))
+    studies = [page.split("/")[1] for page in listed if page.startswith("studies/") and page.count("/") == 2]
+    assert studies == [name for name in NAMES if name in studies]
 
 
 def test_every_public_module_has_its_docstrings_on_the_site() -> None:
