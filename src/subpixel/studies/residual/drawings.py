@@ -25,7 +25,7 @@ def branches(result: Result) -> Picture:
     lost.set(xlabel="block", xticks=blocks, ylabel="PSNR lost without the branch, dB", ylim=(0, None))
     added.legend()
     caption = (
-        "The two branches of the network with half of its hidden maps in HR space, by block: the size of "
-        "what each adds (left), and what is lost when it is cut (right). Thin lines are seeds."
+        "The two branches of the network of LR and HR features, by block: the size of what each adds (left), "
+        "and what is lost when it is cut (right). Thin lines are seeds."
     )
     return Picture("branches", caption, figure)
