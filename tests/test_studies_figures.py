@@ -106,7 +106,11 @@ def test_pictures(result) -> None:
     assert len(pictures) == 9
     assert all(len(picture.caption) > 60 for picture in pictures.values())
     words = [text.get_text() for text in pictures["figure-7"].figure.axes[0].texts]
-    assert {f"{value:g}" for value in scatter(IMAGE).ravel()} <= set(words)
+    hr = scatter(IMAGE)
+    assert {f"{value:g}" for value in hr.ravel()} <= set(words)
+    for phase in range(4):  # a channel, number by number, each with its phase
+        channel = hr[..., phase // 2 :: 2, phase % 2 :: 2].ravel()
+        assert " ".join(f"{value:g} {phase}" for value in channel) in " ".join(words)
     cells = IMAGE.kernel.numel() + 2 * IMAGE.output.numel()  # of the kernels, the four channels, the HR image
     numbers = [int(word) for word in words if word.isdecimal()]
     assert len(numbers) == 2 * cells + 6 * 6  # each with its phase; the LR image and its border

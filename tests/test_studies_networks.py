@@ -61,7 +61,7 @@ def as_written(network: InLR | InHR, plane: Tensor) -> Tensor:
     features = (image if isinstance(network, InHR) else plane) - 0.5
     for index, layer in enumerate(network.convolutions):
         features = functional.conv2d(features, layer.weight, layer.bias, padding="same")  # type: ignore[arg-type]
-        features = torch.tanh(features) if index < len(network.convolutions) - 1 else features
+        features = torch.relu(features) if index < len(network.convolutions) - 1 else features
     if isinstance(network, InLR):
         features = functional.pixel_shuffle(features, network.upscale_factor)
     return features + (image if network.skip else 0.5)

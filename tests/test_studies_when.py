@@ -147,7 +147,7 @@ def test_a_search_draws_networks_of_both_spaces() -> None:
                     in_hr_space = conv2d(pixel_shuffle(features[:, theirs], 2), kernel)[..., 1:-1, 1:-1]
                     outputs[:, ours] += pixel_unshuffle(in_hr_space, 2)
         features = (
-            torch.tanh(outputs) * there.repeat_interleave(4)[:, None, None] if depth < DEPTHS else outputs
+            torch.relu(outputs) * there.repeat_interleave(4)[:, None, None] if depth < DEPTHS else outputs
         )
     spare = 2 * search.radius
     bicubic = interpolate(plane, scale_factor=2, mode="bicubic")[..., spare:-spare, spare:-spare]
@@ -182,7 +182,7 @@ def test_the_quick_study(result: Result) -> None:
     for row in result.table:
         maps = [Maps(*(int(n) for n in each.split(" + "))) for each in str(row["maps, LR + HR"]).split(", ")]
         assert row["operations an LR pixel"] == cost(maps)
-        assert abs(cost(maps) / BUDGET - 1) < 0.02
+        assert abs(cost(maps) / BUDGET - 1) < 0.03
     psnr = {network: values.mean() for network, values in result.arrays.items() if network in FIXED}
     assert f"“{max(psnr, key=lambda network: psnr[network])}”" in result.findings[-1]
     courses = result.arrays["courses"]

@@ -122,7 +122,7 @@ def lift(weight: Tensor) -> Tensor:
 
 
 class Mixed(nn.Module):
-    """Convolutions with tanh between them, each depth with its own maps in LR and in HR space.
+    """Convolutions with ReLU between them, each depth with its own maps in LR and in HR space.
 
     Unpadded: (n, 1, h + 2m, w + 2m) in 0..1 to (n, 1, r*h, r*w), m the radius. The layers add to the bicubic
     image, as in the networks that work in one space.
@@ -141,9 +141,11 @@ class Mixed(nn.Module):
     def __init__(self, maps: Sequence[Maps]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(MixedConv2d(*layer) for layer in _layers(maps))
-        with torch.no_grad():  # what is added to the bicubic image is small to begin with
+        with torch.no_grad():
+            for weight in self.parameters():
+                weight.mul_(2**0.5)  # since ReLU lets half of the variance pass
             for weight in self.layers[-1].parameters():
-                weight.mul_(0.1)
+                weight.mul_(0.1)  # what is added to the bicubic image is small to begin with
         self.bicubic = Bicubic(SCALE)
         self.radius = sum(side // 2 for *_, side in _layers(maps))  # LR pixels of context on each side: m
 
@@ -152,7 +154,7 @@ class Mixed(nn.Module):
         features = (plane - 0.5).contiguous(memory_format=torch.channels_last)
         *inner, last = self.layers
         for layer in inner:
-            features = torch.tanh(layer(features))
+            features = torch.relu(layer(features))
         spare = self.radius - self.bicubic.radius
         image = self.bicubic(pad(plane, [-spare] * 4))
         return image + pixel_shuffle(last(features), SCALE)  # type: ignore[no-any-return]

@@ -109,7 +109,7 @@ class InLR(_Stack):
         kernel_sizes: one a layer, the last included. Where their sum less one each is odd, the network reads
             one pixel more after each pixel than before it.
         skip: whether the layers add to the bicubic image, instead of to grey.
-        activation: of all layers except the last.
+        activation: of all layers except the last. With tanh, few steps leave a network nearly linear.
 
     Example:
         >>> network = InLR(2, (32, 32), (5, 3, 3))
@@ -126,7 +126,7 @@ class InLR(_Stack):
         kernel_sizes: Sequence[int],
         *,
         skip: bool = True,
-        activation: Activation = torch.tanh,
+        activation: Activation = torch.relu,
     ) -> None:
         super().__init__(
             upscale_factor, maps, kernel_sizes, upscale_factor**2, skip=skip, activation=activation
@@ -162,7 +162,7 @@ class InHR(_Stack):
         maps: feature maps of each layer except the last.
         kernel_sizes: one a layer, the last included, as for `InLR`.
         skip: whether the layers add to the bicubic image, instead of to grey.
-        activation: of all layers except the last.
+        activation: of all layers except the last. With tanh, few steps leave a network nearly linear.
 
     Example:
         >>> network = InHR(2, (8, 8), (6, 6, 6))
@@ -179,7 +179,7 @@ class InHR(_Stack):
         kernel_sizes: Sequence[int],
         *,
         skip: bool = True,
-        activation: Activation = torch.tanh,
+        activation: Activation = torch.relu,
     ) -> None:
         super().__init__(upscale_factor, maps, kernel_sizes, 1, skip=skip, activation=activation)
 

@@ -6,10 +6,11 @@ that.
 
 **What is chosen.** A network has four depths of feature maps. At each, a part of the maps stays in LR space
 and the rest is up-scaled: four LR maps, shuffled, are one HR map. Kernels have 3x3 taps in either space,
-those of the first layer 5x5. The layers add to the bicubic image. Kernels between the spaces are free: from
-LR to HR maps they are a transposed convolution, from HR to LR maps a convolution that strides. Since an HR
-convolution of shuffled maps is an LR convolution of structured kernels, all these networks are LR
-convolutions, and to up-scale is to accept that structure in exchange for operations.
+those of the first layer 5x5; between the layers is ReLU. The layers add to the bicubic image. Kernels
+between the spaces are free: from LR to HR maps they are a transposed convolution, from HR to LR maps a
+convolution that strides. Since an HR convolution of shuffled maps is an LR convolution of structured
+kernels, all these networks are LR convolutions, and to up-scale is to accept that structure in exchange for
+operations.
 
 **The budget** is multiply-accumulates for each LR pixel, the bicubic image not counted: what 16 LR maps at
 each depth cost. Between n and m LR maps a layer costs 9nm. An HR map has four times the positions, so
@@ -58,7 +59,7 @@ with needing("study"):
     from torch import nn
     from torch.nn.functional import conv2d, pixel_shuffle
 
-TOLERANCE = 0.02  # of the budget: maps are whole
+TOLERANCE = 0.03  # of the budget: maps are whole
 RATE = 2e-3
 LEARNED = "learned"
 ALL_LR = "all in LR space"
@@ -73,7 +74,7 @@ FIXED: Mapping[str, Sequence[float]] = {
 
 def compute(bench: Bench) -> Result:
     """Search, then train what the searches chose and the fixed choices at equal cost."""
-    steps, seeds = (6, (0, 1)) if bench.quick else (1800, (0, 1, 2))
+    steps, seeds = (6, (0, 1)) if bench.quick else (1200, (0, 1, 2))
     task = SuperResolution(bench.samples, SCALE, patch=24, batch=8)
     how = f"{steps} steps at {RATE}, 8 patches of 24"
     searches = bench.trials(
@@ -184,7 +185,7 @@ def _checks(networks: Iterable[Sequence[Maps]]) -> dict[str, bool]:
     for gates in (search.there, search.in_hr):
         nn.init.constant_(gates.logits, 100.0)
     return {
-        "Each network costs the budget, within 2 %.": all(
+        "Each network costs the budget, within 3 %.": all(
             abs(cost(maps) / BUDGET - 1) < TOLERANCE for maps in networks
         ),
         "An HR convolution of shuffled maps is an LR convolution, within 1e-12 (float64).": bool(

@@ -74,8 +74,9 @@ class GatedConv2d(nn.Module):
         self.free = nn.Parameter(torch.empty(after, before, side, side))
         self.within_hr = nn.Parameter(torch.empty(units[1], units[0], side, side))
         self.bias = nn.Parameter(torch.zeros(units[1]))
-        for weight in (self.free, self.within_hr):  # half of what is read is there, to begin with
-            nn.init.normal_(weight, std=(max(weight.shape[1] / 2, 1) * side**2) ** -0.5)
+        # Half of what is read is there, to begin with, and ReLU lets half of the variance pass.
+        for weight in (self.free, self.within_hr):
+            nn.init.normal_(weight, std=(2 / (max(weight.shape[1] / 2, 1) * side**2)) ** 0.5)
 
     def forward(self, features: Tensor, before: Tensor, after: Tensor) -> Tensor:
         """Convolve a batch; `before` and `after` are one for the units in HR space, zero for those in LR."""
@@ -115,7 +116,7 @@ class Search(nn.Module):
         spaces = pairwise((torch.zeros(0), *self.in_hr.draw(), torch.ones(1)))
         *inner, last = zip(self.layers, spaces, strict=True)
         for layer, (before, after) in inner:
-            features = there * torch.tanh(layer(features, before, after))
+            features = there * torch.relu(layer(features, before, after))
         layer, (before, after) = last
         spare = self.radius - self.bicubic.radius
         image = self.bicubic(pad(plane, [-spare] * 4))
