@@ -33,7 +33,7 @@ def equal_time(lr: Shape, hr: Shape, frame: int, seconds: float, report: Report)
 
     Returns:
         "maps", "kernel" and "ratio", the time divided by that of the LR network, of the largest few; "whole",
-        the ratio of the HR network of equal operations; "milliseconds" of the LR network.
+        the ratio of the HR network of equal operations.
     """
     shapes = [
         Shape(InHR, hr.r, maps, (kernel, kernel, kernel))
@@ -69,7 +69,6 @@ def equal_time(lr: Shape, hr: Shape, frame: int, seconds: float, report: Report)
         "kernel": np.array([shape.kernel_sizes[0] for shape in largest]),
         "ratio": np.array([ratios[shape] for shape in largest]),
         "whole": np.array(ratios[hr]),
-        "milliseconds": np.array(1e3 * median(times[lr])),
     }
 
 

@@ -93,9 +93,9 @@ def about(scale: Scale) -> Iterator[str]:
     timed = scale.shapes[TIMED]
     yield (
         f"x{scale.r}: at equal operations the HR network takes {scale.ratios[HR]:.2f} times as long as the "
-        f"LR network in PyTorch, whose frame of {scale.size.frame} x {scale.size.frame} LR pixels takes "
-        f"{float(scale.times['milliseconds']):.1f} ms. The HR network of equal time has {timed.maps} maps "
-        f"and {timed.kernels}, and takes {scale.ratios[TIMED]:.2f} times as long."
+        f"LR network in PyTorch, on a frame of {scale.size.frame} x {scale.size.frame} LR pixels. The HR "
+        f"network of equal time has {timed.maps} maps and {timed.kernels}, and takes "
+        f"{scale.ratios[TIMED]:.2f} times as long."
     )
     words = {"more": "freeing gains beyond chance", "less": "freeing loses beyond chance"}
     freed, whole = scale.freed(scale.size.seeds[0]), scale.shapes[HR].build(0)
