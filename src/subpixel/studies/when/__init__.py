@@ -165,11 +165,12 @@ def _on_psnr(psnr: Mapping[str, NDArray[np.float64]]) -> Iterator[str]:
     for base, others in ((ALL_LR, [*FIXED][1:]), (LEARNED, [*FIXED])):
         apart = "; ".join(f"{choice} {difference(psnr[choice] - psnr[base])}" for choice in others)
         yield f"**Fixed choices against “{base}”**: {apart}."
-    said = comparative(psnr[LEARNED] - psnr[best])
-    also = comparative(psnr[LEARNED] - psnr[ALL_LR])
+    compared = " and ".join(
+        f"{comparative(psnr[LEARNED] - psnr[choice])} “{choice}”" for choice in dict.fromkeys((best, ALL_LR))
+    )
     yield (
-        f"**The answer.** At equal operations the learned choice gives {said} the best by hand, “{best}”; "
-        f"it gives {also} “{ALL_LR}”."
+        f"**The answer.** The best choice by hand is “{best}”. At equal operations the learned choice gives "
+        f"{compared}."
     )
 
 
