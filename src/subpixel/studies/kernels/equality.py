@@ -86,7 +86,7 @@ def _side_by_side(network: InHR, plane: Tensor) -> Iterator[tuple[Tensor, Tensor
         if last:
             yield network(plane), lr + image[..., margin:-margin, margin:-margin]
         else:
-            hr, lr = torch.tanh(layer(hr)), torch.tanh(lr)
+            hr, lr = network.activation(layer(hr)), network.activation(lr)
             yield hr, lr
 
 
