@@ -59,7 +59,7 @@ def study(
     _verbose: Verbose = False,
     _debug: Debug = False,
 ) -> None:
-    """Put claims of the paper to real computation: a page, a table and pictures for each.
+    """Put claims of the paper to real computation.
 
     Each study writes its page NAME.md, its table NAME.csv, and its pictures into DIR/NAME. Networks that are
     trained are kept in DIR/trials, so that the same command goes on after an interruption.

@@ -165,7 +165,7 @@ def cost(maps: Sequence[Maps]) -> int:
 
     Example:
         >>> cost([Maps(16, 0), Maps(8, 2)])
-        2752
+        3064
     """
     return sum(operations(*layer) for layer in _layers(maps))
 
