@@ -95,7 +95,7 @@ studies.figures: functional geometry kernels studies.lab
 studies.kernels: degradation evaluation.metrics kernels network studies.lab training
 studies.cost: engines geometry measure network studies.lab
 studies.representation: measure studies.lab
-studies.training: geometry kernels nn studies.lab
+studies.training: geometry kernels nn studies.lab training
 studies.autoencoder: kernels measure nn studies.lab
 studies.checkerboard: geometry kernels nn studies.lab
 studies.skip: kernels studies.lab
@@ -122,7 +122,7 @@ HOME_OF = {
     "onnx": {"engines.onnxruntime", "rewriter.onnx.files"},
     "safetensors": {"network"},
     "lightning_fabric": {"training.run"},
-    "pytorch_optimizer": {"studies.lab.fit", "training.loop"},
+    "pytorch_optimizer": {"training.loop"},
     "typer": {"cli"},
     "rich": {"cli"},
     "PIL": {"upscale"},

@@ -20,9 +20,10 @@ from skimage.metrics import peak_signal_noise_ratio
 import subpixel.studies
 from subpixel.cli import main
 from subpixel.studies.lab.bench import Bench
+from subpixel.studies.lab.comparison import interval
 from subpixel.studies.lab.resize import ResizeConv2d
 from subpixel.studies.lab.samples import Samples, read_idx
-from subpixel.studies.lab.study import Picture, Result, Study, interval
+from subpixel.studies.lab.study import Picture, Result, Study
 from subpixel.studies.lab.super_resolution import SuperResolution
 
 Run = Callable[..., int]

@@ -8,7 +8,6 @@ from subpixel.geometry import axes
 from subpixel.kernels import transposed_to_lr
 from subpixel.studies import training
 from subpixel.studies.lab.bench import Bench
-from subpixel.studies.lab.fit import soap
 from subpixel.studies.lab.samples import Samples
 from subpixel.studies.lab.study import Result
 from subpixel.studies.training import STUDY
@@ -24,6 +23,7 @@ from subpixel.studies.training.pairs import (
     to_lr,
     zero_taps,
 )
+from subpixel.training.loop import soap
 
 
 @pytest.fixture(scope="module")

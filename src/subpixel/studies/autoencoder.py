@@ -38,11 +38,12 @@ from subpixel.kernels import lr_to_transposed, resize_conv_to_transposed
 from subpixel.measure.race import gain, race
 from subpixel.nn import SubPixelConv2d
 from subpixel.studies.lab.bench import Arrays, Bench, Report
+from subpixel.studies.lab.comparison import difference, spread
 from subpixel.studies.lab.fit import Batches, fit
 from subpixel.studies.lab.palette import PHASES
 from subpixel.studies.lab.resize import ResizeConv2d
 from subpixel.studies.lab.samples import Plane
-from subpixel.studies.lab.study import Picture, Result, Row, Study, interval, spread, verdict
+from subpixel.studies.lab.study import Picture, Result, Row, Study
 
 with needing("study"):
     import torch
@@ -215,11 +216,9 @@ def _findings(rows: Sequence[Row], errors: Mapping[str, Sequence[float]], times:
     found = [f"LR ({weights[LR]:,} parameters): error {spread(errors[LR])} thousandths over {seeds} seeds."]
     for name, note in notes.items():
         differences = [a - b for a, b in zip(errors[name], errors[LR], strict=True)]
-        low, high = interval(differences)
         found.append(
             f"{name} ({weights[name]:,} parameters; {note}): error {spread(errors[name])}; against the LR "
-            f"decoder {np.mean(differences):+.2f} (95 % interval {low:+.2f} to {high:+.2f}): "
-            f"{verdict(differences)}."
+            f"decoder {difference(differences, digits=2, unit='')}."
         )
     seconds = {name: list(times[name]) for name in times}
     slower = [f"{name} {gain(seconds[name], seconds[LR]):.2f}" for name in times if name != LR]

@@ -41,10 +41,12 @@ from subpixel.geometry import axes
 from subpixel.kernels import resize_conv_to_transposed, transposed_to_lr
 from subpixel.nn import SubPixelConv2d, icnr_
 from subpixel.studies.lab.bench import Arrays, Bench, Report
+from subpixel.studies.lab.comparison import spread, verdict
 from subpixel.studies.lab.fit import fit
 from subpixel.studies.lab.palette import PHASES
 from subpixel.studies.lab.resize import ResizeConv2d
-from subpixel.studies.lab.study import Picture, Result, Row, Study, spread, verdict
+from subpixel.studies.lab.samples import middle
+from subpixel.studies.lab.study import Picture, Result, Row, Study
 from subpixel.studies.lab.super_resolution import SuperResolution
 
 with needing("study"):
@@ -173,7 +175,7 @@ def _train(
         record["pattern"].append(pattern(network, r))
         record["photographs"].append(np.mean([stride_energy(sr, r) for sr in outputs]) / energy)
         record["grey"].append(_on_grey(network, 0.5, SHOWN)[:SHOWN, :SHOWN])
-        record["details"].append(_detail(outputs[-1]))
+        record["details"].append(middle(outputs[-1], DETAIL))
 
     watch(0)
     fit(
@@ -186,13 +188,7 @@ def _train(
         watch=watch,
     )
     psnr = task.psnr(network, RADIUS, [photographs])[photographs]
-    return {**record, "truth": _detail(truth[-1]), "psnr": psnr}
-
-
-def _detail(plane: NDArray[Any]) -> NDArray[Any]:
-    """Return the middle of a plane."""
-    top, left = ((size - DETAIL) // 2 for size in plane.shape)
-    return plane[top : top + DETAIL, left : left + DETAIL]
+    return {**record, "truth": middle(truth[-1], DETAIL), "psnr": psnr}
 
 
 def phase_sums(layer: Up, r: int) -> Tensor:

@@ -40,12 +40,13 @@ from subpixel.extras import needing
 from subpixel.kernels import interpolation_to_lr
 from subpixel.studies.lab import dense
 from subpixel.studies.lab.bench import Bench, Report, Trial
+from subpixel.studies.lab.comparison import interval, spread, verdict
 from subpixel.studies.lab.dense import Dense, EncoderDecoder
 from subpixel.studies.lab.fit import Batches, fit
 from subpixel.studies.lab.networks import Bicubic, InHR, InLR
 from subpixel.studies.lab.palette import PHASES
-from subpixel.studies.lab.samples import Plane, Samples
-from subpixel.studies.lab.study import Picture, Result, Row, Study, interval, spread, verdict
+from subpixel.studies.lab.samples import Plane, Samples, middle
+from subpixel.studies.lab.study import Picture, Result, Row, Study
 from subpixel.studies.lab.super_resolution import SuperResolution
 
 with needing("study"):
@@ -96,8 +97,8 @@ def _super_resolution(samples: Samples) -> Data:
     return Data(
         lambda seed, network: task.batches(seed, network.radius),
         lambda network: task.psnr(network, network.radius, [name])[name],
-        lambda network: _middle(task.enlarged(network, network.radius, name, index)),
-        (_middle(task.enlarged(Bicubic(2), 2, name, index)), _middle(task.original(name, index))),
+        lambda network: middle(task.enlarged(network, network.radius, name, index), SHOWN),
+        (middle(task.enlarged(Bicubic(2), 2, name, index), SHOWN), middle(task.original(name, index), SHOWN)),
     )
 
 
@@ -112,8 +113,8 @@ def _dense(
     return Data(
         lambda seed, _network: task.batches(seed),
         lambda network: score(task.outputs(network), task.scenes),
-        lambda network: _middle(picture(task.outputs(network)[0])),
-        (_middle(dense.as_image(seen - 0.5)), _middle(picture(truth))),
+        lambda network: middle(picture(task.outputs(network)[0]), SHOWN),
+        (middle(dense.as_image(seen - 0.5), SHOWN), middle(picture(truth), SHOWN)),
     )
 
 
@@ -219,11 +220,6 @@ def _marks(steps: int) -> list[int]:
     return [steps >> halvings for halvings in reversed(range(7)) if steps >> halvings]
 
 
-def _middle(plane: Plane) -> Plane:
-    top, left = ((side - SHOWN) // 2 for side in plane.shape)
-    return plane[top : top + SHOWN, left : left + SHOWN]
-
-
 def _macs_per_pixel(network: Any) -> float:
     """Return the multiply-accumulates for a pixel of the output."""
     if isinstance(network, EncoderDecoder):
@@ -241,7 +237,7 @@ def _row(case: Case, curves: Mapping[Case, NDArray[np.float64]], rate: float) ->
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "learning rate": rate,
         "score": TASKS[name].score,
-        "mean and deviation": spread(curves[case][:, -1].tolist()),
+        "mean and deviation": spread(curves[case][:, -1]),
         "more than none": "",
         "95 % interval": "",
         "verdict": "",
@@ -276,7 +272,7 @@ def _finding(name: str, curves: Mapping[Case, NDArray[np.float64]], steps: NDArr
     answer = f"scores more ({', '.join(better)})" if better else "is not needed"
     if name == SUPER_RESOLUTION:
         answer += ", against the note" if better else ", as the note says"
-    plain = f"{TASKS[name].score} is {spread(curves[name, NONE][:, -1].tolist())}"
+    plain = f"{TASKS[name].score} is {spread(curves[name, NONE][:, -1])}"
     return (
         f"{name.capitalize()}, {steps[-1]:,} steps: explicit up-sampling {answer}. Without it the {plain}; "
         f"the others, by comparison: {'; '.join(figures)}."

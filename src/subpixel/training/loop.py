@@ -1,7 +1,7 @@
 """The training loop, for any model that exports an LR network."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -19,7 +19,7 @@ from subpixel.training.recipe import Recipe
 with needing("train"):
     import torch
     from pytorch_optimizer import SOAP
-    from torch import Tensor
+    from torch import Tensor, nn
     from torch.nn.functional import mse_loss
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -88,6 +88,11 @@ def train(
     return run.average
 
 
+def soap(parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    """Return the optimizer of the networks that ship; `Recipe` says why."""
+    return SOAP(parameters, lr=rate, weight_decay=0.0)
+
+
 class _Run:
     """A model in training, its optimizer, and the moving average of its weights."""
 
@@ -98,7 +103,7 @@ class _Run:
         self._patches = Patches(training, model.upscale_factor, model.radius, recipe.patch, seed)
         ema = get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
         self._average = AveragedModel(model, multi_avg_fn=ema)
-        optimizer = SOAP(model.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
+        optimizer = soap(model.parameters(), recipe.learning_rate)
         self._wrapped, self._optimizer = fabric.setup(model, optimizer)
         self._average.to(fabric.device)
         self._state = {

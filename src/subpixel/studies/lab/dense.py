@@ -12,7 +12,7 @@ from subpixel.degradation import bicubic_resize, to_uint8
 from subpixel.evaluation.metrics import psnr
 from subpixel.extras import needing
 from subpixel.studies.lab.fit import Batches
-from subpixel.studies.lab.samples import Plane, Samples
+from subpixel.studies.lab.samples import Plane, Samples, middle
 from subpixel.training.data import Pair, Patches
 
 with needing("study"):
@@ -107,7 +107,8 @@ class Dense:
         self._pairs = [Pair(plane, plane) for plane in samples.photos]
         photos = samples.tests["B100"] if "B100" in samples.tests else next(iter(samples.tests.values()))
         self.scenes = [
-            scene(_centre(photo), digits, np.random.default_rng(index)) for index, photo in enumerate(photos)
+            scene(middle(photo, _SCENE), digits, np.random.default_rng(index))
+            for index, photo in enumerate(photos)
         ]
 
     def batches(self, seed: int) -> Batches:
@@ -178,11 +179,6 @@ def as_image(centred: Float) -> Plane:
 
 def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1)
-
-
-def _centre(photo: Plane) -> Plane:
-    top, left = ((side - _SCENE) // 2 for side in photo.shape)
-    return photo[top : top + _SCENE, left : left + _SCENE]
 
 
 def _as_tensor(planes: Sequence[Float]) -> Tensor:

@@ -7,21 +7,16 @@ from numpy.typing import NDArray
 
 from subpixel.extras import needing
 from subpixel.studies.lab.bench import Report
+from subpixel.training.loop import soap
 from subpixel.training.recipe import Recipe
 
 with needing("study"):
     import torch
-    from pytorch_optimizer import SOAP
     from torch import Tensor, nn
     from torch.nn.functional import mse_loss
 
 Batches = Callable[[int], tuple[Tensor, Tensor]]  # the input and the target of a step, by its index
 MakeOptimizer = Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer]
-
-
-def soap(parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-    """Return the optimizer of the networks that ship, so that a few thousand steps come near the end."""
-    return SOAP(parameters, lr=rate, weight_decay=0.0)
 
 
 def fit(
@@ -45,7 +40,8 @@ def fit(
         steps: how many.
         rate: the highest learning rate.
         report: is called with the share that is done.
-        optimizer: makes the optimizer.
+        optimizer: makes the optimizer; by default that of the networks that ship, so that a few thousand
+            steps come near the end.
         loss: of an output and its target.
         watch: is called after each step with the number of steps done, to measure the network for a curve.
 

@@ -52,21 +52,25 @@ class _Stack(nn.Module):
         upscale_factor: int,
         maps: Sequence[int],
         kernel_sizes: Sequence[int],
-        out: int,
         *,
-        skip: bool,
-        activation: Activation,
+        skip: bool = True,
+        activation: Activation = torch.relu,
     ) -> None:
         super().__init__()
         self.upscale_factor, self.skip, self.activation = upscale_factor, skip, activation
         self.bicubic = Bicubic(upscale_factor)
-        pairs = zip(pairwise((1, *maps, out)), kernel_sizes, strict=True)
+        pairs = zip(pairwise((1, *maps, self._outputs(upscale_factor))), kernel_sizes, strict=True)
         self._convolutions = nn.ModuleList(nn.Conv2d(*channels, size) for channels, size in pairs)
         for convolution in self.convolutions:
             nn.init.orthogonal_(convolution.weight)
             nn.init.zeros_(cast(Tensor, convolution.bias))
         with torch.no_grad():  # what is added to the skip is small to begin with
             self.convolutions[-1].weight.mul_(0.1)
+
+    @staticmethod
+    def _outputs(upscale_factor: int) -> int:
+        """Return the maps of the last layer."""
+        raise NotImplementedError
 
     @property
     def convolutions(self) -> list[nn.Conv2d]:
@@ -119,18 +123,9 @@ class InLR(_Stack):
         torch.Size([1, 1, 20, 40])
     """
 
-    def __init__(
-        self,
-        upscale_factor: int,
-        maps: Sequence[int],
-        kernel_sizes: Sequence[int],
-        *,
-        skip: bool = True,
-        activation: Activation = torch.relu,
-    ) -> None:
-        super().__init__(
-            upscale_factor, maps, kernel_sizes, upscale_factor**2, skip=skip, activation=activation
-        )
+    @staticmethod
+    def _outputs(upscale_factor: int) -> int:
+        return upscale_factor**2
 
     @property
     def radius(self) -> int:
@@ -172,16 +167,9 @@ class InHR(_Stack):
         torch.Size([1, 1, 20, 40])
     """
 
-    def __init__(
-        self,
-        upscale_factor: int,
-        maps: Sequence[int],
-        kernel_sizes: Sequence[int],
-        *,
-        skip: bool = True,
-        activation: Activation = torch.relu,
-    ) -> None:
-        super().__init__(upscale_factor, maps, kernel_sizes, 1, skip=skip, activation=activation)
+    @staticmethod
+    def _outputs(upscale_factor: int) -> int:  # noqa: ARG004 (whatever the factor, one HR map)
+        return 1
 
     @property
     def radius(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from subpixel.images import image_files, read_array
 
 Plane = NDArray[np.uint8]
 Kind = Literal["images", "digits"]
+NumberT = TypeVar("NumberT", bound=np.number)
 
 PARTS = ("train", "test", "mnist")
 _SHIPPED = Path(__file__).with_name("data")
@@ -93,6 +94,18 @@ class Samples:
     def _part(self, name: str) -> Path:
         assert self.folder is not None
         return self.folder / name
+
+
+def middle(plane: NDArray[NumberT], side: int) -> NDArray[NumberT]:
+    """Return the square in the middle of a plane.
+
+    Example:
+        >>> middle(np.arange(12).reshape(3, 4), 2)
+        array([[1, 2],
+               [5, 6]])
+    """
+    top, left = ((size - side) // 2 for size in plane.shape)
+    return plane[top : top + side, left : left + side]
 
 
 def _planes(folder: Path, *, recursive: bool = False) -> list[Plane]:

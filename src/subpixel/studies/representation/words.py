@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from subpixel.studies.lab.bench import Arrays
-from subpixel.studies.lab.study import Row, interval, verdict
+from subpixel.studies.lab.comparison import interval, spread, verdict
+from subpixel.studies.lab.study import Row
 from subpixel.studies.representation.training import (
     FREED,
     FURTHER,
@@ -49,7 +50,7 @@ def rows(scale: Scale) -> Iterator[Row]:
             "operations": network.macs_per_lr_pixel,
             "time / LR time": f"{scale.ratios[label]:.2f}" if label in scale.ratios else "",
             "rate": best(scale.grid[label]),
-            **{key: f"{np.mean(dB):.3f} ± {np.std(dB, ddof=1):.3f}" for key, dB in figures.items()},
+            **{key: spread(dB, digits=3) for key, dB in figures.items()},
         }
 
 

@@ -37,10 +37,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from subpixel.extras import needing
 from subpixel.studies.lab.bench import Arrays, Bench, Report
-from subpixel.studies.lab.comparison import comparative, difference, differences
+from subpixel.studies.lab.comparison import comparative, difference, differences, spread
 from subpixel.studies.lab.fit import fit
 from subpixel.studies.lab.mixed import SCALE
-from subpixel.studies.lab.study import Picture, Result, Row, Study, spread
+from subpixel.studies.lab.study import Picture, Result, Row, Study
 from subpixel.studies.lab.super_resolution import SuperResolution
 from subpixel.studies.residual import drawings
 from subpixel.studies.residual.network import BLOCKS, HIDDEN, TRUNK, Block, Residual, cost
@@ -162,7 +162,7 @@ def _row(network: str, seed: int, trial: Arrays) -> Row:
 
 def _on_psnr(psnr: Mapping[str, NDArray[np.float64]]) -> Iterator[str]:
     """Yield how the networks compare, from the mean PSNR over the sets, one for each seed."""
-    means = "; ".join(f"{network}: {spread(values.tolist())} dB" for network, values in psnr.items())
+    means = "; ".join(f"{network}: {spread(values)} dB" for network, values in psnr.items())
     yield f"**PSNR** (mean over the sets, and its deviation between seeds): {means}."
     for network in [*NETWORKS][1:]:
         yield f"{network[0].upper()}{network[1:]} against {ALONE}: {difference(psnr[network] - psnr[ALONE])}."
@@ -175,11 +175,11 @@ def _on_branches(added: NDArray[np.float64], lost: NDArray[np.float64]) -> Itera
     ratios = (added[:, :, 1] / added[:, :, 0]).T
     yield (
         f"**What the branches add**: what the HR branch adds is "
-        f"{', '.join(spread(ratio.tolist()) for ratio in ratios)} times as large as what the LR branch adds, "
+        f"{', '.join(spread(ratio) for ratio in ratios)} times as large as what the LR branch adds, "
         "from the first block to the last."
     )
     parts = [
-        f"its {space} branches {spread(values.tolist())} dB"
+        f"its {space} branches {spread(values)} dB"
         for space, values in zip(TRUNK, lost[:, -1].T, strict=True)
     ]
     least = lost[:, -1].min(0)

@@ -32,8 +32,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subpixel.studies.lab.bench import Arrays, Bench
+from subpixel.studies.lab.comparison import verdict
 from subpixel.studies.lab.samples import Samples
-from subpixel.studies.lab.study import Picture, Result, Row, Study, verdict
+from subpixel.studies.lab.study import Picture, Result, Row, Study
 from subpixel.studies.lab.super_resolution import SuperResolution
 from subpixel.studies.training import drawings
 from subpixel.studies.training.pairs import (

@@ -12,8 +12,9 @@ from subpixel.geometry import axes
 from subpixel.kernels import transposed_to_lr
 from subpixel.nn import ConvTranspose2d, SubPixelConv2d
 from subpixel.studies.lab.bench import Arrays, Report, Trial
-from subpixel.studies.lab.fit import MakeOptimizer, fit, soap
+from subpixel.studies.lab.fit import MakeOptimizer, fit
 from subpixel.studies.lab.super_resolution import SuperResolution
+from subpixel.training.loop import soap
 
 with needing("study"):
     import torch

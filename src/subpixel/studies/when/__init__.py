@@ -46,10 +46,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from subpixel.extras import needing
 from subpixel.studies.lab.bench import Arrays, Bench, Report
-from subpixel.studies.lab.comparison import comparative, difference, differences
+from subpixel.studies.lab.comparison import comparative, difference, differences, interval, spread
 from subpixel.studies.lab.fit import fit
 from subpixel.studies.lab.mixed import SCALE, Maps, Mixed, cost, fitting, lift
-from subpixel.studies.lab.study import Picture, Result, Row, Study, interval, spread
+from subpixel.studies.lab.study import Picture, Result, Row, Study
 from subpixel.studies.lab.super_resolution import SuperResolution
 from subpixel.studies.when import drawings
 from subpixel.studies.when.search import BUDGET, DEPTHS, UNITS, Search
@@ -148,7 +148,7 @@ def _on_shares(shares: NDArray[np.float64]) -> Iterator[str]:
         f"**How much it up-scales.** The share in HR space from the first depth to the last, mean and range "
         f"of the seeds: {by_depth}. The search began with 50 % everywhere."
     )
-    low, high = interval((shares[:, -1] - shares[:, :-1].mean(1)).tolist())
+    low, high = interval(shares[:, -1] - shares[:, :-1].mean(1))
     when = "late" if low > 0 else "early" if high < 0 else "neither late nor early beyond chance"
     yield (
         f"**When it up-scales: {when}.** The share at the last depth less the mean of the others: "
@@ -160,7 +160,7 @@ def _on_shares(shares: NDArray[np.float64]) -> Iterator[str]:
 def _on_psnr(psnr: Mapping[str, NDArray[np.float64]]) -> Iterator[str]:
     """Yield how the networks compare, from the mean PSNR over the sets, one for each seed."""
     best = max(FIXED, key=lambda choice: psnr[choice].mean())
-    means = "; ".join(f"{choice}: {spread(values.tolist())} dB" for choice, values in psnr.items())
+    means = "; ".join(f"{choice}: {spread(values)} dB" for choice, values in psnr.items())
     yield f"**PSNR** (mean over the sets, and its deviation between seeds): {means}."
     for base, others in ((ALL_LR, [*FIXED][1:]), (LEARNED, [*FIXED])):
         apart = "; ".join(f"{choice} {difference(psnr[choice] - psnr[base])}" for choice in others)
