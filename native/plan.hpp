@@ -1,0 +1,129 @@
+// A network made ready: its layers packed, and what they need of the image.
+#pragma once
+#include <atomic>
+#include <stdlib.h>
+
+#include "direct.hpp"
+#include "engine.hpp"
+#include "winograd.hpp"
+
+namespace SUBPIXEL_ISA {
+
+constexpr int MAX_CONVOLUTIONS = 128, MAX_CHANNELS = 1024, MAX_UPSCALE_FACTOR = 16, MAX_SKIP_TAPS = 31;
+
+// Memory that is handed out piece by piece. Without a base it only counts, so that the same code finds the size first.
+struct Arena {
+  char *base = nullptr;
+  size_t used = 0;
+
+  template <typename T> T *take(size_t count) {
+    T *piece = base ? (T *)(base + used) : nullptr;
+    used += (count * sizeof(T) + 63) / 64 * 64;
+    return piece;
+  }
+};
+
+// Memory for jobs, kept by the plan from one job to the next: to ask for it anew costs as much as a small image.
+struct Workspace {
+  size_t size;
+  char *memory;  // of zeros at first
+
+  static Workspace *make(size_t size) {
+    char *block = (char *)calloc(1, sizeof(Workspace) + 64 + size);
+    if (!block) return nullptr;
+    Workspace *space = (Workspace *)block;
+    space->size = size;
+    space->memory = (char *)(((uintptr_t)(space + 1) + 63) & ~(uintptr_t)63);
+    return space;
+  }
+};
+
+struct Plan : subpixel_plan {
+  int upscale_factor, channels, layers, taps;  // taps of the skip, or 0
+  int radius, margin;                          // margin: what the skip reads beyond the convolutions on each side
+  Layer layer[MAX_CONVOLUTIONS + 1];           // from 1 on; 0 stands for the image
+  const float *skip;                           // [phase][tap]
+  char *weights;
+  std::atomic<Workspace *> spare;
+
+  const Layer &last() const { return layer[layers]; }
+  // Pixels from the first one of the planes to the first one that the skip reads.
+  int skip_lead() const { return radius - taps / 2; }
+  // Tiles, and bands, of the output of the layer before that a layer reads after those that it gives.
+  int reach(int l) const { return l == 1 ? up(layer[1].kernel_size - 1 + margin, TILE) : layer[l].reach(); }
+  int skip_reach() const { return taps ? up(radius + taps / 2, TILE) : 0; }
+};
+
+static bool is_valid(const subpixel_network &network) {
+  const int r = network.upscale_factor, n = network.convolutions, taps = network.skip_taps;
+  if (r < 1 || r > MAX_UPSCALE_FACTOR || n < 1 || n > MAX_CONVOLUTIONS || network.channels < 1) return false;
+  if (taps < 0 || taps > MAX_SKIP_TAPS || (taps && taps % 2 == 0)) return false;
+  int given = network.channels;
+  for (int l = 0; l < n; l++) {
+    const subpixel_convolution &c = network.convolution[l];
+    if (c.in_channels != given || c.in_channels > MAX_CHANNELS) return false;
+    if (c.out_channels < 1 || c.out_channels > MAX_CHANNELS) return false;
+    if (c.kernel_size < 1 || c.kernel_size > MAX_KERNEL_SIZE || c.kernel_size % 2 == 0) return false;
+    if (c.activation < SUBPIXEL_IDENTITY || c.activation > SUBPIXEL_SLOPED) return false;
+    given = c.out_channels;
+  }
+  return given == network.channels * r * r;
+}
+
+// Winograd's transforms cost as much as they save where there is one channel to transform, or one to give.
+static bool pays_winograd(const subpixel_convolution &c) {
+  return c.kernel_size == 3 && c.in_channels > 1 && c.out_channels > 1;
+}
+
+static const float *copy(Arena &arena, const float *from, size_t count) {
+  float *to = arena.take<float>(count);
+  if (to) memcpy(to, from, count * sizeof(float));
+  return to;
+}
+
+static Layer pack(Arena &arena, const subpixel_convolution &c, bool winograd) {
+  const size_t outputs = c.out_channels, pairs = outputs * c.in_channels;
+  const size_t points = winograd ? POINTS : c.kernel_size * c.kernel_size;
+  float *weight = arena.take<float>(pairs * points);
+  if (weight) (winograd ? pack_winograd : pack_direct)(c, weight);
+  const float *bias = copy(arena, c.bias, outputs);
+  const float *slope = c.activation == SUBPIXEL_SLOPED ? copy(arena, c.slope, outputs) : nullptr;
+  return {c.kernel_size, c.in_channels, c.out_channels, c.activation, winograd, weight, bias, slope};
+}
+
+static void lay_out(Plan &plan, Arena &arena, const subpixel_network &network) {
+  for (int l = 1; l <= plan.layers; l++) {
+    const subpixel_convolution &c = network.convolution[l - 1];
+    plan.layer[l] = pack(arena, c, pays_winograd(c) && !(l == 1 && plan.margin));
+  }
+  plan.skip = copy(arena, network.skip, (size_t)plan.upscale_factor * plan.taps);
+}
+
+static subpixel_plan *make_plan(const subpixel_network *network) {
+  Plan *plan = is_valid(*network) ? (Plan *)calloc(1, sizeof(Plan)) : nullptr;
+  if (!plan) return nullptr;
+  plan->upscale_factor = network->upscale_factor;
+  plan->channels = network->channels;
+  plan->layers = network->convolutions;
+  plan->taps = network->skip_taps;
+  int radius = 0;
+  for (int l = 0; l < plan->layers; l++) radius += network->convolution[l].kernel_size / 2;
+  plan->radius = radius > plan->taps / 2 ? radius : plan->taps / 2;
+  plan->margin = plan->radius - radius;
+  Arena arena;
+  lay_out(*plan, arena, *network);
+  plan->weights = arena.base = (char *)malloc(arena.used);
+  if (!arena.base) return free(plan), nullptr;
+  arena.used = 0;
+  lay_out(*plan, arena, *network);
+  return plan;
+}
+
+static void free_plan(subpixel_plan *base) {
+  Plan *plan = (Plan *)base;
+  free(plan->spare.load());
+  free(plan->weights);
+  free(plan);
+}
+
+}  // namespace SUBPIXEL_ISA

@@ -1,0 +1,142 @@
+// A 3 x 3 convolution by Winograd's F(4 x 4, 3 x 3): a tile of 4 x 4 pixels from one of 6 x 6, with 36 multiplications
+// for each pair of channels instead of 144.
+//
+//   y = A' [ (G w G') * (B' d B) ] A        *: element by element, then summed over the input channels
+//
+// It is polynomial multiplication by values at six points: 0, a, -a, b, -b and infinity. The usual a = 1, b = 2 err by
+// 1.4e-5 on ESPCN; a = 5/8, b = 3/2 by a third of that, since values and weights keep more equal sizes. All constants
+// of B and A are exact in float32; G w G' is computed in float64.
+//
+// With p the five finite points and N(p) the product of p - q over the others q:
+//   row p of B':  coefficients of the product of (x - q) over the other finite points q; of (x - q) over all for infinity
+//   row p of G:   (1, p, p^2) / N(p);  (0, 0, 1) for infinity
+//   row k of A':  p^k;  1 for infinity in the last row, k = 3
+#pragma once
+#include "activations.hpp"
+#include "layer.hpp"
+
+namespace SUBPIXEL_ISA {
+
+constexpr int SIDE = 6, POINTS = SIDE * SIDE;
+constexpr float a = 5 / 8.f, b = 3 / 2.f, a2 = a * a, b2 = b * b;
+
+INLINE void transform_input(const V d[SIDE], V t[SIDE]) {
+  const V ua = fma(all(-b2), d[2], d[4]), va = fma(all(-b2), d[1], d[3]);  // what a and -a share: even part, odd part
+  const V ub = fma(all(-a2), d[2], d[4]), vb = fma(all(-a2), d[1], d[3]);
+  t[0] = fma(all(a2 * b2), d[0], fma(all(-a2 - b2), d[2], d[4]));
+  t[1] = fma(all(a), va, ua);
+  t[2] = fma(all(-a), va, ua);
+  t[3] = fma(all(b), vb, ub);
+  t[4] = fma(all(-b), vb, ub);
+  t[5] = fma(all(a2 * b2), d[1], fma(all(-a2 - b2), d[3], d[5]));
+}
+
+INLINE void transform_output(const V m[SIDE], V y[TILE]) {
+  const V even_a = m[1] + m[2], odd_a = m[1] - m[2], even_b = m[3] + m[4], odd_b = m[3] - m[4];
+  y[0] = m[0] + even_a + even_b;
+  y[1] = fma(all(a), odd_a, all(b) * odd_b);
+  y[2] = fma(all(a2), even_a, all(b2) * even_b);
+  y[3] = fma(all(a2 * a), odd_a, fma(all(b2 * b), odd_b, m[5]));
+}
+
+// Packs (outputs, inputs, 3, 3) as [point][block of outputs][input][output of the block].
+static void pack_winograd(const subpixel_convolution &from, float *to) {
+  const double A = a, B = b, A2 = A * A, B2 = B * B;
+  const double na = 2 * A2 * (A2 - B2), nb = 2 * B2 * (B2 - A2);
+  const double G[SIDE][3] = {{1 / (A2 * B2), 0, 0},      {1 / na, A / na, A2 / na},  {1 / na, -A / na, A2 / na},
+                             {1 / nb, B / nb, B2 / nb}, {1 / nb, -B / nb, B2 / nb}, {0, 0, 1}};
+  for (int point = 0; point < POINTS; point++)
+    for_blocks(from.out_channels, [&](int first, auto block) {
+      for (int i = 0; i < from.in_channels; i++)
+        for (int o = 0; o < block.value; o++) {
+          const float *w = from.weight + ((long)(first + o) * from.in_channels + i) * 9;
+          double sum = 0;
+          for (int t = 0; t < 9; t++) sum += G[point / SIDE][t / 3] * w[t] * G[point % SIDE][t % 3];
+          *to++ = (float)sum;
+        }
+    });
+}
+
+// Transformed values, [point][channel][tile of the chunk]. A line more for each point keeps the 36 values of a channel
+// out of each other's places in the cache.
+INLINE long point_stride(int channels) { return (long)channels * CHUNK + 16; }
+
+static void transform_inputs(const Layer &layer, const Maps &in, int vectors, float *values) {
+  const long step = point_stride(layer.inputs);
+  for (int i = 0; i < layer.inputs; i++)
+    for (int v = 0; v < vectors; v++) {
+      V half[SIDE][SIDE];
+      UNROLL for (int x = 0; x < SIDE; x++) {
+        V d[SIDE], t[SIDE];
+        UNROLL for (int y = 0; y < SIDE; y++) d[y] = load(in.at(y, i, x) + v * LANES);
+        transform_input(d, t);
+        UNROLL for (int y = 0; y < SIDE; y++) half[y][x] = t[y];
+      }
+      float *to = values + i * CHUNK + v * LANES;
+      UNROLL for (int y = 0; y < SIDE; y++) {
+        V t[SIDE];
+        transform_input(half[y], t);
+        UNROLL for (int x = 0; x < SIDE; x++) store(to + (y * SIDE + x) * step, t[x]);
+      }
+    }
+}
+
+template <int M> static void multiply(const Layer &layer, const float *values, float *products) {
+  const float *weight = layer.weight;
+  for (int point = 0; point < POINTS; point++) {
+    const float *in = values + point * point_stride(layer.inputs);
+    float *out = products + point * point_stride(layer.outputs);
+    for_blocks(layer.outputs, [&](int first, auto n) {
+      constexpr int N = n.value;
+      Sums<N, M> sum;
+      UNROLL for (int o = 0; o < N; o++) UNROLL for (int v = 0; v < M; v++) sum[o][v] = V{};
+      add_products<N, M>(sum, weight, in, CHUNK, layer.inputs);
+      UNROLL for (int o = 0; o < N; o++)
+        UNROLL for (int v = 0; v < M; v++) store(out + (first + o) * CHUNK + v * LANES, sum[o][v]);
+      weight += N * layer.inputs;
+    });
+  }
+}
+
+template <int ACTIVATION>
+static void transform_outputs(const Layer &layer, const float *products, const Maps &out, int vectors) {
+  const long step = point_stride(layer.outputs);
+  for (int o = 0; o < layer.outputs; o++)
+    for (int v = 0; v < vectors; v++) {
+      const float *from = products + o * CHUNK + v * LANES;
+      const V bias = all(layer.bias[o]), slope = ACTIVATION == SUBPIXEL_SLOPED ? all(layer.slope[o]) : V{};
+      V half[TILE][SIDE];
+      UNROLL for (int x = 0; x < SIDE; x++) {
+        V m[SIDE], y[TILE];
+        UNROLL for (int p = 0; p < SIDE; p++) m[p] = load(from + (p * SIDE + x) * step);
+        transform_output(m, y);
+        UNROLL for (int p = 0; p < TILE; p++) half[p][x] = y[p];
+      }
+      UNROLL for (int y = 0; y < TILE; y++) {
+        V pixel[TILE];
+        transform_output(half[y], pixel);
+        UNROLL for (int x = 0; x < TILE; x++)
+          store(out.at(y, o, x) + v * LANES, activated<ACTIVATION>(pixel[x] + bias, slope));
+      }
+    }
+}
+
+// A band, `vectors` vectors of tiles; `scratch` holds the transformed inputs and then their products with the weights.
+static void winograd(const Layer &layer, const Maps &in, const Maps &out, int vectors, float *scratch) {
+  float *products = scratch + POINTS * point_stride(layer.inputs);
+  transform_inputs(layer, in, vectors, scratch);
+  with_vectors(vectors, [&](auto m) { multiply<m.value>(layer, scratch, products); });
+  with_activation(layer, [&](auto activation) {
+    transform_outputs<activation.value>(layer, products, out, vectors);
+  });
+  if (layer.activation == SUBPIXEL_TANH)
+    for (int o = 0; o < layer.outputs; o++)
+      for (int y = 0; y < TILE; y++)
+        for (int x = 0; x < TILE; x++) tanh_in_place(out.at(y, o, x), vectors);
+}
+
+INLINE long winograd_scratch(const Layer &layer) {
+  return POINTS * (point_stride(layer.inputs) + point_stride(layer.outputs));
+}
+
+}  // namespace SUBPIXEL_ISA
