@@ -97,7 +97,7 @@ def test_help_lists_the_commands_and_the_statuses(run: Run) -> None:
     ("words", "expected"),
     [
         ("subpixel up", ["upscale"]),
-        ("subpixel upscale --precision ", ["auto", "f32", "bf16"]),
+        ("subpixel upscale --precision ", ["f32", "bf16"]),
         ("subpixel evaluate espcn", [*shipped()]),
         ("subpixel upscale --network espcn-x3", ["espcn-x3"]),
         ("subpixel upscale --network mine", []),

@@ -147,30 +147,19 @@ def test_a_network_of_three_channels_takes_grey_too() -> None:
 
 @pytest.mark.parametrize(("dtype", "atol"), [(np.uint8, 0.51), (np.uint16, 0.8)])
 def test_sixteen_bits_stay_sixteen(dtype: Any, atol: float) -> None:
-    """Each code of 65535 counts, so 16-bit images are computed in float32 by default."""
+    """Each code of 65535 counts."""
     peak = np.iinfo(dtype).max
     plane = np.linspace(0.2 * peak, 0.8 * peak, 40 * 50).reshape(40, 50).astype(dtype)
-    precision = "auto" if dtype == np.uint16 else "f32"
-    enlarged = Upscaler(ESPCN, precision=precision).plane(plane)
+    enlarged = Upscaler(ESPCN).plane(plane)
     assert enlarged.dtype == dtype
     expected = np.clip(peak * reference_plane(ESPCN, plane / peak), 0, peak)
     np.testing.assert_allclose(enlarged, expected, rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize(
-    ("precision", "dtype", "expected"),
-    [
-        ("auto", np.uint8, "auto"),
-        ("auto", np.uint16, "f32"),
-        ("auto", np.float32, "f32"),
-        ("bf16", np.uint16, "bf16"),
-        ("f32", np.uint8, "f32"),
-    ],
-)
-def test_only_eight_bits_are_computed_in_less_than_float32(
-    precision: Any, dtype: Any, expected: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("options", "expected"), [({}, "f32"), ({"precision": "bf16"}, "bf16")])
+def test_only_luma_is_computed_in_bf16_and_only_where_it_is_asked_for(
+    options: Any, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unless it is asked for; and chroma and opacity never are."""
     asked = {}
     create = engines.create
 
@@ -179,7 +168,7 @@ def test_only_eight_bits_are_computed_in_less_than_float32(
         return create(network, engine, "f32")
 
     monkeypatch.setattr(engines, "create", recording)
-    Upscaler(ESPCN, precision=precision).image(noise(8, 8, 3, dtype=dtype))
+    Upscaler(ESPCN, **options).image(noise(8, 8, 3))
     assert asked == {"random": expected, "bicubic-x2": "f32"}
 
 

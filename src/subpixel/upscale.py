@@ -53,8 +53,7 @@ class Upscaler:
             the scale that is asked for.
         engine: "openvino", "onnxruntime", "torch", or "auto" for the one that is measured to be the fastest
             here; see `subpixel.engines.choice.fastest`.
-        precision: "f32", "bf16", or "auto": for 8-bit images the faster one of those that the processor has,
-            for all others f32.
+        precision: "f32", or for luma "bf16" where the engine and the processor have it.
 
     Raises:
         ValueError: no such network.
@@ -70,7 +69,7 @@ class Upscaler:
         self,
         network: str | Path | LRNetwork | None = None,
         engine: engines.Name | Literal["auto"] = "auto",
-        precision: engines.Precision | Literal["auto"] = "auto",
+        precision: engines.Precision = "f32",
     ) -> None:
         if isinstance(network, str | Path):
             network = load(network)
@@ -81,7 +80,7 @@ class Upscaler:
         self._factors = tuple(self._default_names) if network is None else (network.upscale_factor,)
         self._engine = engine
         self._precision = precision
-        self._stages: dict[tuple[int, bool], Stage] = {}
+        self._stages: dict[int, Stage] = {}
         self._making = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -193,7 +192,7 @@ class Upscaler:
             ImportError: the engine's package is missing; the message names the pip command.
             RuntimeError: the engine does not start.
         """
-        self._stage(self.factor(scale), exact=False)
+        self._stage(self.factor(scale))
 
     def _array(self, pixels: Pixels, layout: Layout, scale: int | None) -> Pixels:
         height, width, _ = pixels.shape
@@ -202,23 +201,21 @@ class Upscaler:
 
     def _enlarge(self, raster: Raster, factors: Factors, dtype: np.dtype[Any]) -> Raster:
         """Enlarge by one factor after the other; only the last result is rounded."""
-        exact = dtype != np.uint8
         for r in factors[:-1]:
-            raster = enlarge(raster, self._stage(r, exact), np.dtype(np.float32))
+            raster = enlarge(raster, self._stage(r), np.dtype(np.float32))
         for r in factors[-1:]:
-            raster = enlarge(raster, self._stage(r, exact), dtype)
+            raster = enlarge(raster, self._stage(r), dtype)
         return raster
 
-    def _stage(self, factor: int, exact: bool) -> Stage:
+    def _stage(self, factor: int) -> Stage:
         with self._making:
-            if (factor, exact) not in self._stages:
+            if factor not in self._stages:
                 network = self._network or load(self._default_names[factor])
-                precision = "f32" if exact and self._precision == "auto" else self._precision
-                sharp = engines.create(network, self._engine, precision)
+                sharp = engines.create(network, self._engine, self._precision)
                 # The same engine: a second one would cost its import and memory, for a tenth of the work.
                 smooth = engines.create(bicubic(factor), sharp.name, "f32")
-                self._stages[factor, exact] = Stage(network, sharp, smooth)
-            return self._stages[factor, exact]
+                self._stages[factor] = Stage(network, sharp, smooth)
+            return self._stages[factor]
 
     def _pil(self, image: "Image", scale: int | None) -> "Image":
         import PIL.Image  # noqa: PLC0415 (installed where such an image comes from)

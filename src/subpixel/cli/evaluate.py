@@ -41,7 +41,7 @@ def evaluate(
     ],
     *,
     engine: Engine = "auto",
-    precision: Precision = "auto",
+    precision: Precision = "f32",
     as_json: Json = False,
     _verbose: Verbose = False,
     _debug: Debug = False,

@@ -62,8 +62,6 @@ Engine = Annotated[
     typer.Option(help="The engine that runs the network; auto takes the fastest on this machine."),
 ]
 Precision = Annotated[
-    Literal["auto", "f32", "bf16"],
-    typer.Option(
-        help="The precision of the engine; auto takes the faster one, and f32 for more than 8 bits."
-    ),
+    Literal["f32", "bf16"],
+    typer.Option(help="The precision of the engine; bf16 only where the engine and the processor have it."),
 ]

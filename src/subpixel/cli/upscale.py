@@ -70,7 +70,7 @@ def upscale(
         ),
     ] = None,
     engine: Engine = "auto",
-    precision: Precision = "auto",
+    precision: Precision = "f32",
     recursive: Annotated[
         bool, typer.Option("--recursive", help="Search the folders within folders too.")
     ] = False,

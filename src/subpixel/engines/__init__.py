@@ -15,17 +15,15 @@ log = logging.getLogger("subpixel")
 def create(
     network: LRNetwork,
     engine: Name | Literal["auto"] = "auto",
-    precision: Precision | Literal["auto"] = "auto",
+    precision: Precision = "f32",
 ) -> Engine:
     """Make a network ready to run, and log what was chosen.
 
     Args:
         network: the network.
-        engine: a name, or "auto" for the fastest that is installed.
-        precision: "f32", "bf16", or "auto" for the faster one; bf16 only where the processor computes in it,
-            and never for a network of one convolution, which has nothing to gain.
-
-    What "auto" stands for is measured once; see `subpixel.engines.choice.fastest`.
+        engine: a name, or "auto" for the fastest that is installed and has the precision; see
+            `subpixel.engines.choice.fastest`.
+        precision: "f32", or "bf16" where the engine and the processor have it.
 
     Raises:
         ValueError: an unknown name, or a precision that the engine does not have here.
@@ -38,19 +36,19 @@ def create(
         >>> create(bicubic(3), engine="openvino")(np.zeros((1, 1, 10, 20), np.float32)).shape
         (1, 1, 18, 48)
     """
-    _check_choice("engine", engine, get_args(Name))
+    _check_choice("engine", engine, (*get_args(Name), "auto"))
     _check_choice("precision", precision, get_args(Precision))
-    if precision == "auto" and len(network.convolutions) == 1:
-        precision = "f32"
-    if engine == "auto" or precision == "auto":
-        names = available() if engine == "auto" else (engine,)
-        made = fastest(network, names, get_args(Precision) if precision == "auto" else (precision,))
-    else:
-        made = build(engine, network, precision)
+    made = _make(network, engine, precision)
     log.info("%s runs on %s in %s", network.name, made.name, made.precision)
     return made
 
 
+def _make(network: LRNetwork, engine: Name | Literal["auto"], precision: Precision) -> Engine:
+    if engine == "auto":
+        return fastest(network, available(), precision)
+    return build(engine, network, precision)
+
+
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in (*choices, "auto"):
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, auto; got {value!r}.")
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")

@@ -1,6 +1,6 @@
 """What was chosen earlier, in a small file of the user's cache folder.
 
-The file maps hashes to names of engines and precisions, and holds nothing else. Where it is missing, broken
+The file maps hashes to names of engines, and holds nothing else. Where it is missing, broken
 or read-only, the choice is measured again.
 """
 

@@ -23,7 +23,7 @@ from subpixel.network import LRNetwork
 
 log = logging.getLogger("subpixel")
 
-_FORMAT = 1  # of the cache's keys; a higher one has every choice made anew
+_FORMAT = 2  # of the cache's keys; a higher one has every choice made anew
 _ROWS = (256, 192, 128, 96, 64, 48, 32, 16, 8)  # of the planes in a race, which have twice as many columns
 _BLOCK = 16  # channels that kernels compute at once, even for a layer that has fewer
 # A processor does 10**10 to 10**11 multiply-accumulates in a second, so a run takes 4 to 40 ms: long beside
@@ -35,46 +35,49 @@ _SECONDS = 0.1  # for a race; each engine runs three times in any case, or twice
 _ONE_RACE = Lock()  # at a time: two would measure each other
 
 
-def fastest(network: LRNetwork, names: Sequence[Name], allowed: Sequence[Precision]) -> Engine:
-    """Make a network ready to run in the engine and the precision that are the fastest here.
+def fastest(network: LRNetwork, names: Sequence[Name], precision: Precision) -> Engine:
+    """Make a network ready to run in the engine that is the fastest here.
 
-    They run by turns on random planes. The winner is remembered, in this process and in the file of
-    `subpixel.engines.cache`, for as long as these stay the same: the layers of the network, what there is to
-    choose from, the versions of the engines, the processor's instruction sets, and the number of processors.
-    So the choice costs less than half a second once, with the imports, and nothing later.
+    Those that have the precision run by turns on random planes; where there is one engine, nothing is timed.
+    The winner is remembered, in this process and in the file of `subpixel.engines.cache`, for as long as
+    these stay the same: the layers of the network, what there is to choose from, the versions of the engines,
+    the processor's instruction sets, and the number of processors. So the choice costs less than half a
+    second once, with the imports, and nothing later.
 
     PyTorch takes part where it is imported already, where there is an NVIDIA driver, and where it is the only
     engine: elsewhere its import takes longer than the whole choice. A network that is too large for a short
-    race gets the first engine that starts, in the first precision that is allowed.
+    race gets the first engine that starts.
 
     Args:
         network: the network.
         names: the engines to choose from, preferred first.
-        allowed: the precisions to choose from, preferred first.
+        precision: what to compute in.
 
     Raises:
-        ValueError: no engine has an allowed precision here.
+        ValueError: no engine has the precision here.
         ImportError: there is no engine to choose from, or the only one is missing.
         RuntimeError: there are several engines, and none starts.
     """
     if not names:
         raise ImportError("an engine must be installed; none is. Run: pip install 'subpixel[openvino]'")
     names = _contestants(names)
-    entries = [(name, precision) for name in names for precision in allowed]
+    if len(names) == 1:
+        return build(names[0], network, precision)
     with _ONE_RACE:
-        key = _key(network, names, allowed)
-        known = [entry for entry in entries if " ".join(entry) == cache.recall(key)]
-        for engine in _started(network, known, failures={}):
+        key = _key(network, names, precision)
+        known = [name for name in names if name == cache.recall(key)]
+        for engine in _started(network, known, precision, failures={}):
             return engine
         failures: dict[Name, Exception] = {}
         planes = _planes(network)
-        engines = list(islice(_started(network, entries, failures), None if planes is not None else 1))
-        _check_started(engines, names, allowed, failures)
+        started = _started(network, names, precision, failures)
+        engines = list(islice(started, None if planes is not None else 1))
+        _check_started(engines, names, precision, failures)
         if planes is None or len(engines) == 1:
             return engines[0]
         winner = _winner(network, engines, planes)
         if not failures:
-            cache.remember(key, f"{winner.name} {winner.precision}")
+            cache.remember(key, winner.name)
         return winner
 
 
@@ -85,11 +88,11 @@ def _contestants(names: Sequence[Name]) -> Sequence[Name]:
     return [name for name in names if name != "torch"] or names
 
 
-def _key(network: LRNetwork, names: Sequence[Name], allowed: Sequence[Precision]) -> str:
+def _key(network: LRNetwork, names: Sequence[Name], precision: Precision) -> str:
     """Return a hash of all that decides what is fastest; the values of weights do not."""
     layers = [(c.weight.shape, c.activation) for c in network.convolutions]
     versions = [(name, _version(name)) for name in names]
-    parts = (network.upscale_factor, layers, network.skip, versions, allowed, processors(), features())
+    parts = (network.upscale_factor, layers, network.skip, versions, precision, processors(), features())
     return sha256(json.dumps((_FORMAT, *parts)).encode()).hexdigest()
 
 
@@ -102,10 +105,10 @@ def _version(package: str) -> str:
 
 
 def _started(
-    network: LRNetwork, entries: Sequence[tuple[Name, Precision]], failures: dict[Name, Exception]
+    network: LRNetwork, names: Sequence[Name], precision: Precision, failures: dict[Name, Exception]
 ) -> Iterator[Engine]:
-    """Yield the engines that start, except in precisions that are not native, and note why others fail."""
-    for name, precision in entries:
+    """Yield the engines that start, of those that have the precision, and note why others fail."""
+    for name in names:
         try:
             engine = build(name, network, precision) if precision in precisions(name) else None
         except (ImportError, OSError, RuntimeError) as error:
@@ -118,20 +121,18 @@ def _started(
 def _check_started(
     engines: Sequence[Engine],
     names: Sequence[Name],
-    allowed: Sequence[Precision],
+    precision: Precision,
     failures: Mapping[Name, Exception],
 ) -> None:
     """Warn of engines that failed; raise an error where none is left."""
     reasons = "; ".join(f"{name}: {error}" for name, error in failures.items())
     if engines and failures:
         log.warning("going on without engines that failed: %s", reasons)
-    elif len(failures) == len(names) == 1:
-        raise failures[names[0]]
     elif failures:
         raise RuntimeError(f"at least one engine must start; got {reasons}.")
     elif not engines:
         raise ValueError(
-            f"precision must be f32 with {' and '.join(names)} on this processor; got {', '.join(allowed)}."
+            f"precision must be f32 with {' and '.join(names)} on this processor; got {precision}."
         )
 
 
@@ -162,9 +163,11 @@ def _winner(network: LRNetwork, engines: Sequence[Engine], planes: NDArray[np.fl
     times = race(runs, _SECONDS, seed=0, rest=rest)
     medians = [median(times[index]) for index in range(len(engines))]
     results = [
-        f"{engine.name} {1000 * seconds:.1f} ms in {engine.precision}"
-        for engine, seconds in zip(engines, medians, strict=True)
+        f"{engine.name} {1000 * seconds:.1f} ms" for engine, seconds in zip(engines, medians, strict=True)
     ]
     height, width = planes.shape[2:]
-    log.info("%s, timed on %dx%d pixels: %s", network.name, width, height, ", ".join(results))
+    precision = engines[0].precision
+    log.info(
+        "%s, timed on %dx%d pixels in %s: %s", network.name, width, height, precision, ", ".join(results)
+    )
     return engines[medians.index(min(medians))]
