@@ -1,5 +1,6 @@
 """Engines that are missing, broken, fast or slow at will."""
 
+import ctypes
 import sys
 from typing import Any
 
@@ -7,17 +8,25 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from subpixel.engines import Engine
 from subpixel.network import LRNetwork
 
 
 def hide(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Make an engine look as if its package were not installed."""
-    monkeypatch.setitem(sys.modules, name, None)
-    for part in ("engines", "without_telemetry"):
-        monkeypatch.delitem(sys.modules, f"subpixel.{part}.{name}", raising=False)
+    """Make an engine look as if its package or its library were not installed."""
+
+    def missing(path: str) -> None:
+        raise OSError(f"{path}: no such file")
+
+    if name == "native":
+        monkeypatch.setattr(ctypes, "CDLL", missing)
+    else:
+        monkeypatch.setitem(sys.modules, name, None)
+    for module in (f"engines.{name}", f"without_telemetry.{name}", "engines.library"):
+        monkeypatch.delitem(sys.modules, f"subpixel.{module}", raising=False)
 
 
-class Contestant:
+class Contestant(Engine):
     """An engine whose runs take a time of a clock that only contestants move."""
 
     def __init__(self, clock: "Clock", name: Any, precision: Any) -> None:

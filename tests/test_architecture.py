@@ -58,7 +58,10 @@ rewriter: rewriter.cache rewriter.decide rewriter.onnx rewriter.pytorch rewriter
 network: files kernels
 engines.engine: network
 engines.cache: files
-engines.choice: engines.cache engines.engine measure network
+engines.library:
+engines.workers:
+engines.native: engines.engine engines.library engines.workers measure network
+engines.choice: engines.cache engines.engine engines.native measure network
 engines.openvino: engines.engine kernels network without_telemetry
 engines.onnxruntime: engines.engine network without_telemetry
 engines.torch: engines.engine network
@@ -126,6 +129,7 @@ HOME_OF = {
     "typer": {"cli"},
     "rich": {"cli"},
     "PIL": {"upscale"},
+    "ctypes": {"engines.library"},
     "matplotlib": {"studies"},
 }
 

@@ -157,7 +157,7 @@ def test_pytorchs_bf16_is_that_of_the_processor(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"engine": "tensorrt"}, "engine must be one of openvino, onnxruntime, torch, auto; got 'tensorrt'"),
+        ({"engine": "tensorrt"}, "engine must be one of native, openvino, onnxruntime, torch, auto; got 'te"),
         ({"precision": "int8"}, "precision must be one of f32, bf16; got 'int8'"),
         ({"precision": "auto"}, "precision must be one of f32, bf16; got 'auto'"),
     ],
@@ -173,7 +173,12 @@ def test_a_named_engine_that_is_missing_is_an_error_with_the_command(
 ) -> None:
     hide(monkeypatch, name)
     assert name not in available()
-    with pytest.raises(ImportError, match=rf"{name} must be installed.* pip install 'subpixel\[{name}\]'"):
+    told = rf"{name} must be installed.* pip install 'subpixel\[{name}\]'"
+    if name == "native":
+        told = (
+            r"the library of the native engine must load; got .*subpixel.*: no such file\. Install subpixel "
+        )
+    with pytest.raises(ImportError, match=told):
         create(NETWORKS["espcn"], name)
 
 

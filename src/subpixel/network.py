@@ -151,6 +151,13 @@ class LRNetwork:
         """The skip as an LR convolution with channels * r**2 outputs, or None."""
         return None if self.skip is None else _interpolation(self.skip, self.upscale_factor, self.channels)
 
+    @property
+    def skip_taps(self) -> NDArray[np.float32] | None:
+        """The skip along one axis, (r, taps), or None; phase (i, j) has the outer product of rows i and j."""
+        if self.skip is None:
+            return None
+        return interpolation_to_lr(_kernel_name(self.skip), self.upscale_factor, 1)[:, 0].astype(np.float32)
+
     def shifted(self, shift: float) -> "LRNetwork":
         """Return the network x -> f(x + shift) - shift.
 
@@ -299,12 +306,16 @@ def _take(tensors: Tensors, index: int, activation: Activation | None) -> LRConv
 
 def _interpolation(mode: Skip, upscale_factor: int, channels: int) -> LRConvolution:
     """Return an interpolation of each channel by itself, as one dense LR convolution."""
-    kernel = interpolation_to_lr("cubic" if mode == "bicubic" else mode, upscale_factor, 2)
+    kernel = interpolation_to_lr(_kernel_name(mode), upscale_factor, 2)
     phases, _, *size = kernel.shape
     weight = np.zeros((channels, phases, channels, *size), np.float32)
     for channel in range(channels):
         weight[channel, :, channel] = kernel[:, 0]
     return LRConvolution(weight.reshape(-1, channels, *size), np.zeros(channels * phases, np.float32))
+
+
+def _kernel_name(mode: Skip) -> Literal["nearest", "cubic"]:
+    return "cubic" if mode == "bicubic" else mode
 
 
 def _require(condition: bool, message: str) -> None:

@@ -51,8 +51,8 @@ class Upscaler:
     Args:
         network: a shipped name, a safetensors file, or an LR network; None takes the shipped default for
             the scale that is asked for.
-        engine: "openvino", "onnxruntime", "torch", or "auto" for the one that is measured to be the fastest
-            here; see `subpixel.engines.choice.fastest`.
+        engine: "native", "openvino", "onnxruntime", "torch", or "auto" for the one that is measured to be the
+            fastest here; see `subpixel.engines.choice.fastest`.
         precision: "f32", or for luma "bf16" where the engine and the processor have it.
 
     Raises:
@@ -189,7 +189,7 @@ class Upscaler:
 
         Raises:
             ValueError: the engine does not have the precision here, or there is no such engine.
-            ImportError: the engine's package is missing; the message names the pip command.
+            ImportError: the engine's package or library is missing; the message says what to do.
             RuntimeError: the engine does not start.
         """
         self._stage(self.factor(scale))

@@ -58,7 +58,7 @@ Debug = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Engine = Annotated[
-    Literal["auto", "openvino", "onnxruntime", "torch"],
+    Literal["auto", "native", "openvino", "onnxruntime", "torch"],
     typer.Option(help="The engine that runs the network; auto takes the fastest on this machine."),
 ]
 Precision = Annotated[

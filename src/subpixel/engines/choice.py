@@ -96,12 +96,17 @@ def _key(network: LRNetwork, names: Sequence[Name], precision: Precision) -> str
     return sha256(json.dumps((_FORMAT, *parts)).encode()).hexdigest()
 
 
-def _version(package: str) -> str:
-    """Return the version of an installed package."""
+def _version(name: Name) -> str:
+    """Return the version of an engine; that of the native one is this package's, and its instruction set."""
     try:
-        return version(package)
+        known = version("subpixel" if name == "native" else name)
     except PackageNotFoundError:  # it is installed under another name, for example as onnxruntime-gpu
-        return "unknown"
+        known = "unknown"
+    if name != "native":
+        return known
+    from subpixel.engines.native import instruction_set  # noqa: PLC0415 (its library may be missing)
+
+    return f"{known} {instruction_set()}"
 
 
 def _started(

@@ -1,5 +1,7 @@
 """What an engine is, which there are, and how one is made."""
 
+import logging
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Literal, Protocol, cast, get_args
@@ -11,9 +13,11 @@ from subpixel.extras import needing
 from subpixel.network import LRNetwork
 
 # The one list of engines, preferred first where no time is measured. Each is a module of this package with an
-# `ENGINE`, an extra of its own, and the outside package that it needs, all of one name.
-Name = Literal["openvino", "onnxruntime", "torch"]
+# `ENGINE`. All but the native one have an extra of their own, and need an outside package, of the same name.
+Name = Literal["native", "openvino", "onnxruntime", "torch"]
 Precision = Literal["f32", "bf16"]
+
+log = logging.getLogger("subpixel")
 
 
 class Engine(Protocol):
@@ -41,17 +45,40 @@ class Engine(Protocol):
         """
         ...
 
+    def __str__(self) -> str:
+        """Return what runs, as logs say it."""
+        return f"{self.name} in {self.precision}"
+
 
 def available() -> tuple[Name, ...]:
-    """Return the engines whose packages are installed, without importing them."""
-    return tuple(name for name in get_args(Name) if find_spec(name) is not None)
+    """Return the engines that are installed, without importing their packages.
+
+    Where the library of the native one does not load, a warning says why, once.
+    """
+    return tuple(name for name in get_args(Name) if _is_installed(name))
+
+
+def _is_installed(name: Name) -> bool:
+    if name != "native":
+        return find_spec(name) is not None
+    try:
+        _load(name)
+    except ImportError as error:
+        _warn_once(str(error))
+        return False
+    return True
+
+
+@cache
+def _warn_once(message: str) -> None:
+    log.warning("%s", message)
 
 
 def precisions(name: Name) -> tuple[Precision, ...]:
     """Return what an engine computes in on this machine without emulating it; float32 comes first.
 
     Raises:
-        ImportError: the engine's package is missing; the message names the pip command.
+        ImportError: the engine's package or library is missing; the message says what to do.
     """
     return cast(tuple[Precision, ...], _load(name).precisions())
 
@@ -61,7 +88,7 @@ def build(name: Name, network: LRNetwork, precision: Precision) -> Engine:
 
     Raises:
         ValueError: the engine does not compute in the precision here.
-        ImportError: the engine's package is missing; the message names the pip command.
+        ImportError: the engine's package or library is missing; the message says what to do.
     """
     has = precisions(name)
     if precision not in has:

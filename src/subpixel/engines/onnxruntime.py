@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from subpixel.engines.engine import Name, Precision
+from subpixel.engines.engine import Engine, Name, Precision
 from subpixel.network import LRConvolution, LRNetwork
 from subpixel.without_telemetry.onnxruntime import onnxruntime
 
 _IR_VERSION, _OPSET = 10, 18
 
 
-class ONNXRuntime:
+class ONNXRuntime(Engine):
     """An `Engine` on the CPU; one session serves all threads."""
 
     name: Name = "onnxruntime"

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subpixel.engines.engine import Name, Precision
+from subpixel.engines.engine import Engine, Name, Precision
 from subpixel.kernels import lr_to_transposed
 from subpixel.network import LRConvolution, LRNetwork
 from subpixel.without_telemetry.openvino import openvino
 from subpixel.without_telemetry.openvino import opset8 as ops
 
 
-class OpenVINO:
+class OpenVINO(Engine):
     """An `Engine` on the CPU.
 
     An infer request serves one thread at a time and has one buffer for all its results. So each call takes a

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import conv2d, pixel_shuffle, prelu
 
-from subpixel.engines.engine import Name, Precision
+from subpixel.engines.engine import Engine, Name, Precision
 from subpixel.network import LRConvolution, LRNetwork
 
 Layer = Callable[[Tensor], Tensor]
@@ -23,7 +23,7 @@ _PROCESS = os.getpid()
 _CUDNN = Lock()  # its settings are those of the whole process
 
 
-class PyTorch:
+class PyTorch(Engine):
     """An `Engine` on CUDA where there is a device, else on the CPU."""
 
     name: Name = "torch"

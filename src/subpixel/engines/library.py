@@ -1,0 +1,98 @@
+"""The C interface of the native engine, `native/subpixel.h`, through ctypes.
+
+The library lies beside this file. The import of this module loads it, and raises an `ImportError` that says
+why where that cannot be done.
+"""
+
+import ctypes
+import sys
+from collections.abc import Iterator
+from ctypes import POINTER, Structure, c_char_p, c_int32, c_int64, c_void_p
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+_FILE = {"darwin": "libsubpixel.dylib", "win32": "subpixel.dll"}.get(sys.platform, "libsubpixel.so")
+
+ACTIVATIONS = {None: 0, "tanh": 1, "relu": 2, "leaky_relu": 3, "prelu": 3}
+TYPES = {np.dtype(np.float32): 0, np.dtype(np.uint8): 1, np.dtype(np.uint16): 2}
+
+
+class Convolution(Structure):
+    """`subpixel_convolution`."""
+
+    _fields_ = (
+        ("kernel_size", c_int32),
+        ("in_channels", c_int32),
+        ("out_channels", c_int32),
+        ("activation", c_int32),
+        ("weight", c_void_p),
+        ("bias", c_void_p),
+        ("slope", c_void_p),
+    )
+
+
+class Network(Structure):
+    """`subpixel_network`."""
+
+    _fields_ = (
+        ("upscale_factor", c_int32),
+        ("channels", c_int32),
+        ("convolutions", c_int32),
+        ("skip_taps", c_int32),
+        ("convolution", POINTER(Convolution)),
+        ("skip", c_void_p),
+    )
+
+
+class Planes(Structure):
+    """`subpixel_planes`."""
+
+    _fields_ = (
+        ("data", c_void_p),
+        ("plane", c_int64),
+        ("row", c_int64),
+        ("pixel", c_int64),
+        ("type", c_int32),
+    )
+
+
+_FUNCTIONS = {
+    "subpixel_isa": (c_char_p, [c_int32]),
+    "subpixel_plan_make": (c_void_p, [POINTER(Network), c_int32]),
+    "subpixel_plan_free": (None, [c_void_p]),
+    "subpixel_job_make": (
+        c_void_p,
+        [c_void_p, POINTER(Planes), POINTER(Planes), c_int64, c_int64, c_int64, c_int32],
+    ),
+    "subpixel_job_work": (None, [c_void_p]),
+    "subpixel_job_free": (c_int32, [c_void_p]),
+}
+
+
+def _load() -> ctypes.CDLL:
+    """Load the library; its functions run without Python's lock."""
+    try:
+        library = ctypes.CDLL(str(Path(__file__).with_name(_FILE)))
+        for name, (result, arguments) in _FUNCTIONS.items():
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+    except (OSError, AttributeError) as error:  # AttributeError: a library of another version
+        raise ImportError(
+            f"the library of the native engine must load; got {error}. Install subpixel anew on this "
+            "machine, or another engine: pip install 'subpixel[openvino]'"
+        ) from error
+    return library
+
+
+LIBRARY = _load()
+
+
+def instruction_sets() -> Iterator[str]:
+    """Yield the names of the instruction sets that this processor has, the best first."""
+    for index in count():
+        name = LIBRARY.subpixel_isa(index)
+        if name is None:
+            return
+        yield name.decode()
