@@ -56,7 +56,8 @@ rewriter.onnx: files geometry kernels measure rewriter.cache rewriter.decide rew
   rewriter.proof rewriter.reference rewriter.report rewriter.sites rewriter.target without_telemetry
 rewriter: rewriter.cache rewriter.decide rewriter.onnx rewriter.pytorch rewriter.report
 network: files kernels
-engines.engine: network
+codes:
+engines.engine: codes network
 engines.cache: files
 engines.library:
 engines.workers:
@@ -69,7 +70,7 @@ engines: engines.choice engines.engine network
 raster:
 colour:
 stage: colour engines network raster
-tiles: colour raster stage
+tiles: codes colour engines.engine raster stage
 images.formats:
 images.limits:
 images.xmp:

@@ -76,6 +76,40 @@ def test_an_engine_takes_views_and_gives_arrays_of_the_callers_own(name: Any) ->
     first[:] = 0  # writeable
 
 
+PEAKS = {"uint8": 255, "uint16": 65535, "float32": 1}
+
+
+@pytest.mark.parametrize("given", PEAKS)
+@pytest.mark.parametrize("taken", PEAKS)
+@pytest.mark.parametrize("name", NAMES)
+def test_an_engine_takes_pixels_as_they_lie_and_writes_them_where_they_belong(
+    name: Any, taken: str, given: str
+) -> None:
+    """Of a band-interleaved image, with without pixels after the context; not one around is touched."""
+    network = NETWORKS["prelu, RGB, bicubic"]
+    engine = create(network, name)
+    values = np.random.default_rng(0).random((40, 50, 5)) * 1.2 - 0.1  # networks go beyond 0..1 on both sides
+    image = np.rint(np.clip(values, 0, 1) * PEAKS[taken]).astype(taken) if taken != "float32" else values
+    image = image.astype(taken)
+    for extra in {0, engine.extra}:
+        planes = image[1 : 30 + extra, 3 : 40 + extra, 1:4].transpose(2, 0, 1)
+        context = planes[None, :, :29, :37] / PEAKS[taken]
+        expected = evaluate(network, context)[0]
+        surroundings = np.full((100, 100, 5), 77, given)
+        rows, columns = expected.shape[1:]
+        engine.into(planes, surroundings[7 : 7 + rows, 5 : 5 + columns, 1:4].transpose(2, 0, 1))
+        enlarged = surroundings[7 : 7 + rows, 5 : 5 + columns, 1:4].transpose(2, 0, 1).copy()
+        if given == "float32":
+            np.testing.assert_allclose(enlarged, expected, rtol=0, atol=5e-6)
+            assert not ((enlarged >= 0) & (enlarged <= 1)).all()
+        else:
+            codes = np.clip(expected * PEAKS[given], 0, PEAKS[given])
+            np.testing.assert_allclose(enlarged, codes, rtol=0, atol=0.5 + 5e-6 * PEAKS[given])
+            assert {0, PEAKS[given]} <= set(enlarged.ravel().tolist())
+        surroundings[7 : 7 + rows, 5 : 5 + columns, 1:4] = 77
+        assert (surroundings == 77).all()
+
+
 def with_bf16() -> list[Any]:
     """The engines that have bf16 here: OpenVINO and PyTorch, or none on a processor without it."""
     return [name for name in NAMES if "bf16" in precisions(name)]

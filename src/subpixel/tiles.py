@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from subpixel.codes import put, to_values
 from subpixel.colour import Planes
+from subpixel.engines.engine import check_numbers
 from subpixel.raster import Raster, Strip
 from subpixel.stage import Stage
 
@@ -33,7 +35,8 @@ def _enlarged(raster: Raster, stage: Stage, dtype: np.dtype[Any]) -> Iterator[St
     for top, window in _windows(_padded(raster.strips, margin), raster.height, rows, margin):
         strip = np.empty((r * rows, r * raster.width, raster.layout.bands), dtype)
         for left in _starts(raster.width, columns):
-            tile = stage(_to_planes(window[:, left : left + columns + 2 * margin]), raster.layout)
+            pixels = window[:, left : left + columns + 2 * margin]
+            tile = stage(to_values(np.moveaxis(pixels, -1, 0)), raster.layout)
             _put(tile, strip[:, r * left : r * (left + columns)])
         yield strip[r * (done - top) :]
         done = top + rows
@@ -69,22 +72,7 @@ def _padded(strips: Iterable[Strip], margin: int) -> Iterator[Strip]:
     yield np.repeat(padded[-1:], margin, axis=0)
 
 
-def _to_planes(pixels: Strip) -> Planes:
-    planes = np.moveaxis(pixels, -1, 0).astype(np.float32, order="C")
-    if pixels.dtype.kind == "u":
-        planes /= np.iinfo(pixels.dtype).max
-    return planes
-
-
 def _put(planes: Planes, pixels: Strip) -> None:
     """Write planes into pixels, rounded and clipped."""
-    if np.isnan(planes).any():
-        raise ValueError("a network must give numbers; got NaN. Its weights are too large.")
-    peak = 1
-    if pixels.dtype.kind == "u":
-        peak = np.iinfo(pixels.dtype).max
-        planes *= peak
-        planes += 0.5  # and the cast truncates
-    np.clip(planes, 0, peak, out=planes)
-    for band, plane in enumerate(planes):
-        pixels[..., band] = plane
+    check_numbers(planes)
+    put(np.clip(planes, 0, 1, out=planes), np.moveaxis(pixels, -1, 0))

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from subpixel.codes import put, to_values
 from subpixel.extras import needing
 from subpixel.network import LRNetwork
 
@@ -29,10 +30,14 @@ class Engine(Protocol):
     Attributes:
         name: the engine's name.
         precision: what it computes in.
+        extra: pixels that a tile may bring along on the right and below, after its context. With them, tiles
+            that start at multiples of 4 pixels are, bit for bit, parts of the whole image. 0 for an engine
+            that has no use for them.
     """
 
     name: Name
     precision: Precision
+    extra: int = 0
 
     def __call__(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Enlarge a batch.
@@ -45,9 +50,32 @@ class Engine(Protocol):
         """
         ...
 
+    def into(self, planes: NDArray[Any], enlarged: NDArray[Any]) -> None:
+        """Enlarge an image into an array; here by a batch of one, converted before and after.
+
+        Both are float32, uint8 or uint16, of any strides. Integers stand for 0..1; results become integers by
+        rounding half up and clipping, and stay floats as they are.
+
+        Args:
+            planes: (channels, h + 2m + e, w + 2m + e), with e either 0 or `extra`.
+            enlarged: (channels, r*h, r*w); its memory is apart from that of `planes`.
+
+        Raises:
+            ValueError: a result is NaN, since the weights of the network are too large.
+        """
+        result = self(to_values(planes)[None])[0]
+        check_numbers(result)
+        put(result, enlarged)
+
     def __str__(self) -> str:
         """Return what runs, as logs say it."""
         return f"{self.name} in {self.precision}"
+
+
+def check_numbers(enlarged: NDArray[np.float32]) -> None:
+    """Raise an error where a result is NaN."""
+    if np.isnan(enlarged).any():
+        raise ValueError("a network must give numbers; got NaN. Its weights are too large.")
 
 
 def available() -> tuple[Name, ...]:
