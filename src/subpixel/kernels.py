@@ -17,7 +17,6 @@ from itertools import product
 from math import prod
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
-import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
@@ -496,6 +495,8 @@ def _namespace(array: Any) -> Any:
         from array_api_compat import torch as namespace  # noqa: PLC0415 (only where PyTorch is)
 
         return namespace
+    import array_api_compat  # noqa: PLC0415 (an LR network needs none of it)
+
     return array_api_compat.array_namespace(array)
 
 

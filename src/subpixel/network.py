@@ -8,7 +8,6 @@ pixels of context gives exactly the pixels of the whole image.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from pathlib import Path
 from reprlib import repr as brief
 from typing import Any, Literal, cast, get_args
@@ -16,9 +15,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from subpixel.files import replacing
 from subpixel.kernels import interpolation_to_lr
 
 Activation = Literal["tanh", "relu", "leaky_relu", "prelu"]
@@ -176,6 +173,10 @@ class LRNetwork:
 
     def save(self, path: str | Path) -> None:
         """Write the network as safetensors, its description in the header; whole or not at all."""
+        from safetensors.numpy import save  # noqa: PLC0415 (most networks are only loaded)
+
+        from subpixel.files import replacing  # noqa: PLC0415
+
         description = {
             "upscale_factor": self.upscale_factor,
             "activations": [convolution.activation for convolution in self.convolutions],
@@ -246,14 +247,14 @@ def default_names() -> dict[int, str]:
     return {network.upscale_factor: network.name for network in networks if network.metadata.get("default")}
 
 
-_WEIGHTS = files("subpixel") / "weights"
+_WEIGHTS = Path(__file__).with_name("weights")
 _SUFFIX = ".safetensors"
 
 
 def _find(name_or_path: str | Path) -> Path:
     names = shipped()
     if str(name_or_path) in names:
-        return Path(str(_WEIGHTS / f"{name_or_path}{_SUFFIX}"))
+        return _WEIGHTS / f"{name_or_path}{_SUFFIX}"
     path = Path(name_or_path)
     _require(
         path.is_file(),

@@ -79,7 +79,7 @@ def rewrite(
     The new model computes the same function: each of its up-samplers gets the equivalent form that is
     measured to be fastest. If none is faster, no file is written unless --out asks for one.
 
-    Needs: pip install 'subpixel[onnx]'
+    Needs: pip install 'subpixel[onnx]', or 'subpixel[onnx,openvino]' with --for openvino
 
     Example: subpixel rewrite decoder.onnx --shape latent=1x4x64x64
 

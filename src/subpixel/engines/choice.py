@@ -59,7 +59,7 @@ def fastest(network: LRNetwork, names: Sequence[Name], precision: Precision) -> 
         RuntimeError: there are several engines, and none starts.
     """
     if not names:
-        raise ImportError("an engine must be installed; none is. Run: pip install 'subpixel[openvino]'")
+        raise ImportError("an engine must be installed; got none. Run: pip install 'subpixel[openvino]'")
     names = _contestants(names)
     if len(names) == 1:
         return build(names[0], network, precision)

@@ -47,7 +47,7 @@ def find_runtime(name: str, threads: int | None = None) -> Runtime:
         raise ValueError(f"runtime must be one of {tuple(RUNTIMES)}; got {name!r}.")
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise ValueError(f"threads must be from 1 to {MOST_THREADS}; got {threads}.")
-    with needing("onnx"):
+    with needing(name):
         return RUNTIMES[name](threads)
 
 
