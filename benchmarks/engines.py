@@ -1,148 +1,195 @@
-"""Which engine is fastest? ESPCN with the same weights through ours and through what people use instead.
+"""Which engine is the fastest, and how much of the machine does it use? Ours and others, the same networks.
 
-python benchmarks/engines.py                   both sizes
-python benchmarks/engines.py espcn-x3 -s 60    one of them, for a minute
+    python benchmarks/engines.py                     all cases
+    python benchmarks/engines.py nano best -s 20     some, for a shorter time
+    python benchmarks/engines.py --shrink 4 --busy   a trial: images of a quarter of the sides, on any machine
+    python benchmarks/engines.py --native            the native engine alone
 
-Prints the processor with its instruction sets, the versions, and a table in Markdown for each size: median
-times of a race, how many times the default's time each contestant takes (the median of the ratios round by
-round), and the largest difference from PyTorch's result in grey levels. Needs `pip install 'subpixel[bench]'`
-and, for torch.compile, a C++ compiler.
+All take turns in one run, with one thread and with two. Before and after each sample a loop of multiply-adds
+says whether the machine is quiet; a sample beside which it was slow is void and is taken anew, a few times at
+most. The tables hold
+
+    ms          the median
+    of native   how many times the time of the native engine with its best instruction set and as many
+                threads: the median of the ratios round by round
+    of peak     the operations of the direct form in that time, as a share of what the loop reached at best
+                with the same instruction set; an engine that needs fewer operations may exceed 100 %
+    off by      the largest difference from the result in float64, for values of 0..1
+
+and nan where there is no rival, or all samples were void. Needs `pip install 'subpixel[bench]'` and, for
+torch.compile, a C++ compiler.
 """
 
 import argparse
+import logging
 import tempfile
-from collections.abc import Callable
-from functools import partial
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain
+from math import isnan, nan
 from pathlib import Path
-from statistics import median
+from statistics import geometric_mean
 
-import cv2
 import numpy as np
-import torch
+from cases import CASES, Case, scene
+from contestants import ONNX_RUNTIME, OPENVINO, OPENVINO_BF16, Contestant, exact, native, others
 from numpy.typing import NDArray
-from torch import nn
+from probe import Probe
+from turns import QUIET, Turns
 
-import subpixel
-from subpixel.engines import available, create
-from subpixel.engines.engine import precisions
+from subpixel.engines.library import instruction_sets
 from subpixel.measure.machine import features, processor, processors
-from subpixel.measure.race import gain, race
-from subpixel.network import LRNetwork, bicubic
-from subpixel.without_telemetry.onnxruntime import onnxruntime
 
-Planes = NDArray[np.float32]
-Contestant = Callable[[Planes], Planes]
-
-CASES = {"espcn-x3": (360, 640), "espcn-x2": (1080, 1920)}
-REST = 0.02  # seconds, until the threads of the contestant before have stopped spinning
-PACKAGES = ("openvino", "onnxruntime", "torch", "opencv-python-headless", "numpy")
+PACKAGES = ("numpy", "onnxruntime", "openvino", "opencv-python-headless", "pyanime4k", "torch")
+RIVALS = (ONNX_RUNTIME, OPENVINO)  # timed to the end, however slow they are
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("networks", nargs="*", metavar="NETWORK", help=", ".join(CASES))
-    parser.add_argument("-s", "--seconds", type=float, default=20.0, help="for the timing of each size")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(case.name for case in CASES))
+    parser.add_argument("-s", "--seconds", type=float, default=60.0, help="for the timing of each case")
+    parser.add_argument("--shrink", type=int, default=1, help="divide the width and the height of images")
+    parser.add_argument("--busy", action="store_true", help="count samples that are void: for a trial only")
+    parser.add_argument("--native", action="store_true", help="time the native engine alone")
     options = parser.parse_args()
+    warnings.simplefilter("ignore")  # PyTorch's, while it exports
+    logging.disable(logging.WARNING)
+    isas = tuple(instruction_sets())
     print(f"{processor()}, {processors()} processors: {' '.join(features())}")
-    print(", ".join(f"{package} {version(package)}" for package in PACKAGES))
-    for name in options.networks or CASES:
-        print(f"\n{compare(subpixel.load(name), *CASES[name], options.seconds)}")
-
-
-def compare(network: LRNetwork, height: int, width: int, seconds: float) -> str:
-    planes = scene(height + 2 * network.radius, width + 2 * network.radius)
+    print(f"native engine: {', '.join(isas)}; {', '.join(f'{name} {version(name)}' for name in PACKAGES)}")
     with tempfile.TemporaryDirectory() as folder:
-        contestants = ours(network) | theirs(network, planes, Path(folder) / "network.onnx")
-    truth = contestants["PyTorch eager"](planes)
-    differences = {name: check(name, run(planes), truth) for name, run in contestants.items()}
-    runs = {name: partial(run, planes) for name, run in contestants.items()}
-    times = race(runs, seconds, seed=0, always=runs, rest=REST)
-    return table(network, f"{width}x{height}", times, differences)
+        probes = {isa: Probe(isa, Path(folder)) for isa in isas}
+    results = []
+    for case in CASES:
+        if not options.cases or case.name in options.cases:
+            shrunk = case.shrunk(options.shrink)
+            quiet = 0.0 if options.busy else QUIET
+            results.append(measure(shrunk, probes, options.seconds, quiet, alone=options.native))
+            print("\n" + "\n\n".join(results[-1].tables()), flush=True)
+    print(f"\n{summary(results)}\n\n{quietness(results, probes)}")
 
 
-def table(network: LRNetwork, size: str, times: dict[str, list[float]], differences: dict[str, float]) -> str:
-    default = next(iter(times.values()))
-    rows = [f"| {network.name} of {size} | ms | of the default | off by |", "|---|--:|--:|--:|"]
-    for name, taken in sorted(times.items(), key=lambda item: median(item[1])):
-        ratio = gain(taken, default)
-        rows.append(f"| {name} | {1000 * median(taken):.1f} | {ratio:.2f} | {differences[name]:.5f} |")
-    return "\n".join(rows)
+def measure(
+    case: Case, probes: Mapping[str, Probe], seconds: float, quiet: float, *, alone: bool
+) -> "Result":
+    network = case.make()
+    context = 2 * network.radius
+    planes = scene(network.channels, case.height + context, case.width + context)
+    contestants: dict[int, list[Contestant]] = {}
+    for threads in range(1, min(2, processors()) + 1):
+        contestants[threads] = [*native(network, planes, threads)]
+        if not alone:
+            contestants[threads] += others(network, planes, threads)
+    everyone = list(chain(*contestants.values()))
+    truth = exact(network, planes)
+    differences = {contestant: difference(contestant, truth) for contestant in everyone}  # and they are warm
+    turns = Turns(everyone, probes, quiet)
+    natives = [contestants[threads][0] for threads in contestants]
+    turns.run(seconds, [*natives, *(other for other in everyone if other.name in RIVALS)])
+    operations = 2 * network.macs_per_lr_pixel * case.width * case.height
+    return Result(case, operations, contestants, differences, turns)
 
 
-def check(name: str, result: Planes, truth: Planes) -> float:
-    """The largest difference in grey levels, if it is one that rounding explains."""
-    result, truth = 255 * result, 255 * truth
-    largest = float(np.abs(result - truth).max())
-    if "bf16" in name:
-        assert np.mean(np.abs(np.rint(result) - np.rint(truth)) > 1) <= 0.01, name
-    else:
-        assert largest <= 255e-5, f"{name} is off by {largest}"
-    return largest
+def difference(contestant: Contestant, truth: NDArray[np.float64]) -> float | None:
+    """Return the largest difference from the truth; None for another network."""
+    contestant.limit(contestant.threads)
+    result = contestant.run()
+    if not contestant.same:
+        return None
+    if result.dtype == np.uint8:
+        result, truth = result / 255, truth.clip(0, 1)
+    return float(np.abs(result - truth).max())
 
 
-def scene(height: int, width: int) -> Planes:
-    """Smooth shapes with soft edges, in the range of video: what bf16 loses depends on the picture."""
-    noise = np.random.default_rng(0).random((1, 1, height // 8 + 5, width // 8 + 5), dtype=np.float32)
-    shapes = create(bicubic(8))(np.round(noise))[:, :, :height, :width]
-    return np.ascontiguousarray((16 + 219 * shapes.clip(0, 1)) / 255)
+@dataclass(frozen=True)
+class Result:
+    """What was measured of a case.
+
+    Attributes:
+        case: the case.
+        operations: multiplications and additions of its direct form.
+        contestants: by number of threads; the native engine with its best instruction set comes first.
+        differences: the largest difference of each from float64.
+        turns: their times.
+    """
+
+    case: Case
+    operations: int
+    contestants: Mapping[int, Sequence[Contestant]]
+    differences: Mapping[Contestant, float | None]
+    turns: Turns
+
+    def tables(self) -> Iterator[str]:
+        for threads, contestants in self.contestants.items():
+            title = [f"{self.case}, threads: {threads}", "ms", "of native", "of peak", "off by"]
+            yield table(title, map(self._row, sorted(contestants, key=self._order)))
+
+    def _order(self, contestant: Contestant) -> tuple[bool, float]:
+        seconds = self.turns.median(contestant)
+        return isnan(seconds), seconds
+
+    def _row(self, contestant: Contestant) -> list[str]:
+        ratio = self.turns.gain(contestant, self.contestants[contestant.threads][0])
+        return [contestant.name, self.milliseconds(contestant), f"{ratio:.2f}", *self.quality(contestant)]
+
+    def milliseconds(self, contestant: Contestant) -> str:
+        return f"{1000 * self.turns.median(contestant):.1f}"
+
+    def quality(self, contestant: Contestant) -> tuple[str, str]:
+        """Return the share of the peak and the difference; nothing for another network."""
+        if self.differences[contestant] is None:
+            return "", ""
+        share = self.operations / self.turns.median(contestant) / self.turns.peak(contestant)
+        return f"{share:.0%}", f"{self.differences[contestant]:.1e}"
+
+    def gain(self, threads: int, rivals: Sequence[str]) -> float:
+        """Return how many times faster the native engine is than the fastest of some rivals."""
+        best, *rest = self.contestants[threads]
+        rival = min((other for other in rest if other.name in rivals), key=self._order, default=None)
+        return nan if rival is None else self.turns.gain(rival, best)
 
 
-def ours(network: LRNetwork) -> dict[str, Contestant]:
-    """The default, then every engine that is installed in every precision that it has here."""
-    default = create(network)
-    others = {
-        f"ours, {name} {precision}": create(network, name, precision)
-        for name in available()
-        for precision in precisions(name)
-    }
-    return {f"ours, default: {default.name} {default.precision}": default, **others}
+def summary(results: Sequence[Result]) -> str:
+    """Return a table of what the native engine reaches with its best instruction set."""
+    title = [
+        "native engine",
+        "ms",
+        "gain over the better of two",
+        "over the fastest other",
+        "over OpenVINO bf16",
+    ]
+    title += ["over one thread", "of peak", "off by"]
+    rows, gains = [], defaultdict(list)
+    for result in results:
+        for threads, (best, *rest) in result.contestants.items():
+            same = [other.name for other in rest if other.same and not other.ours]
+            ratios = [result.gain(threads, rivals) for rivals in (RIVALS, same, [OPENVINO_BF16])]
+            ratios.append(result.turns.gain(result.contestants[1][0], best))
+            figures = [result.milliseconds(best), *map("{:.2f}".format, ratios), *result.quality(best)]
+            rows.append([f"{result.case}, threads: {threads}", *figures])
+            gains[threads].append(ratios[0])
+    means = [f"{geometric_mean(ratios):.2f} with threads: {threads}" for threads, ratios in gains.items()]
+    return f"{table(title, rows)}\n\nTwo: {' and '.join(RIVALS)}; geometric mean {', '.join(means)}."
 
 
-def theirs(network: LRNetwork, planes: Planes, path: Path) -> dict[str, Contestant]:
-    """What one writes without us: tensors stay tensors, and the ONNX file is PyTorch's export."""
-    model = module(network)
-    example = torch.from_numpy(planes)
-    torch.onnx.export(model, (example,), path, verbose=False)
-    options = onnxruntime.SessionOptions()  # threads that spin after a run would slow the next contestant
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(path, options)
-    (given,) = session.get_inputs()
-    contestants = {
-        "PyTorch eager": in_torch(model),
-        "PyTorch eager, channels last": in_torch(module(network).to(memory_format=torch.channels_last)),
-        "torch.compile": in_torch(torch.compile(model)),
-        "ONNX Runtime": lambda planes: session.run(None, {given.name: planes})[0],
-    }
-    for name in ("CLASSIC", "NEW"):
-        net = cv2.dnn.readNetFromONNX(str(path), getattr(cv2.dnn, f"ENGINE_{name}"))
-        contestants[f"OpenCV dnn, {name.lower()} engine"] = in_opencv(net)
-    return contestants
+def quietness(results: Sequence[Result], probes: Mapping[str, Probe]) -> str:
+    """Return how many samples count, and the best rates of the probes."""
+    taken, void = (sum(getattr(result.turns, name) for result in results) for name in ("taken", "void"))
+    verdict = "The machine was not quiet: all figures are void. " if 2 * void > taken else ""
+    rates = [
+        f"{isa} {rate / 1e9:.0f} with threads: {threads}"
+        for isa, probe in probes.items()
+        for threads, rate in probe.best.items()
+    ]
+    return f"{verdict}{void} of {taken} samples are void. Peak in GFLOP/s a thread: {', '.join(rates)}."
 
 
-def module(network: LRNetwork) -> nn.Module:
-    layers: list[nn.Module] = []
-    for convolution in network.convolutions:
-        layer = nn.Conv2d(*convolution.weight.shape[1::-1], convolution.weight.shape[-1])
-        layer.load_state_dict({part: torch.tensor(getattr(convolution, part)) for part in ("weight", "bias")})
-        layers += [layer, nn.Tanh()]
-    return nn.Sequential(*layers[:-1], nn.PixelShuffle(network.upscale_factor)).eval()
-
-
-def in_torch(model: nn.Module) -> Contestant:
-    @torch.inference_mode()
-    def run(planes: Planes) -> Planes:
-        return model(torch.from_numpy(planes)).numpy()
-
-    return run
-
-
-def in_opencv(net: cv2.dnn.Net) -> Contestant:
-    def run(planes: Planes) -> Planes:
-        net.setInput(planes)
-        return net.forward()
-
-    return run
+def table(title: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [title, ["---", *["--:"] * (len(title) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 if __name__ == "__main__":
