@@ -106,7 +106,7 @@ studies.skip: kernels studies.lab
 studies.when: studies.lab
 studies.residual: studies.lab
 studies:
-cli: evaluation files images jobs models network rewriter rewriter.decide rewriter.onnx root studies
+cli: engines evaluation files images jobs models network rewriter rewriter.decide rewriter.onnx root studies
   studies.lab training upscale
 __main__: cli
 root:

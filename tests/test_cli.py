@@ -314,6 +314,19 @@ def on_terminal(width: int) -> str:
     return re.sub(r"\x1b\[[\d;]*m", "", shown.decode()).replace("\r", "")
 
 
+def test_networks_tell_what_runs_them() -> None:
+    """Only with -v: it takes longer; and where nothing can, why, beside the list."""
+    status, out, errors = in_a_process("networks", "-v", "--json")
+    for name in shipped():
+        assert re.search(f"^subpixel: {name} runs on [a-z]+ in f32", errors, re.MULTILINE)
+    assert [network["network"] for network in json.loads(out)] == [*shipped()]
+    assert in_a_process("networks", "--json", SUBPIXEL_ISA="mmx") == (0, out, "")
+    status, unchanged, errors = in_a_process("networks", "-v", "--json", SUBPIXEL_ISA="mmx")
+    assert (status, unchanged) == (0, out)
+    assert errors.startswith("subpixel: SUBPIXEL_ISA must be one of ")
+    assert errors.count("\n") == 1
+
+
 def test_networks_are_readable_in_narrow_terminals(terminal: Mapping[int, str], run: Run) -> None:
     """No line is wider than the terminal, and no word or figure is cut or broken."""
     figures = json.loads(run("networks", "--json")[1])

@@ -1,6 +1,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -297,10 +298,11 @@ def start(*arguments: str, **options: Any) -> "subprocess.Popen[str]":
 
 def test_v_says_what_runs(tmp_path: Path) -> None:
     PIL.Image.new("RGB", (20, 12)).save(tmp_path / "a.png")
-    with start("a.png", "-v", "--engine", "onnxruntime", cwd=tmp_path) as process:
-        _, errors = process.communicate()
-    assert process.returncode == 0
-    assert "subpixel: espcn-x2 runs on onnxruntime in f32" in errors.splitlines()
+    for engine, more in (("onnxruntime", ""), ("native", r" with \w+ on \d+ threads?")):
+        with start("a.png", "-v", "--engine", engine, "--overwrite", cwd=tmp_path) as process:
+            _, errors = process.communicate()
+        assert process.returncode == 0
+        assert re.search(f"^subpixel: espcn-x2 runs on {engine} in f32{more}$", errors, re.MULTILINE)
 
 
 def test_debug_shows_where_and_nothing_else_does(tmp_path: Path) -> None:

@@ -62,6 +62,23 @@ def test_a_skip_that_reaches_further_than_the_convolutions_leaves_them_a_margin(
     assert pointwise.macs_per_lr_pixel == 16 + 128 + 72 + 9 * 25
 
 
+@pytest.mark.parametrize("mode", ["nearest", "bicubic"])
+@pytest.mark.parametrize("factor", [1, 2, 3, 5, 16])
+def test_the_taps_of_a_skip_along_one_axis_make_its_kernels(mode: Any, factor: int) -> None:
+    """Phase (i, j) of the skip convolution is the outer product of the rows i and j."""
+    network = random_network(factor, skip=mode)
+    skip, taps = network.skip_convolution, network.skip_taps
+    assert skip is not None
+    assert taps is not None
+    assert taps.dtype == np.float32
+    assert taps.shape == (factor, skip.weight.shape[-1])
+    outer = np.einsum("iy,jx->ijyx", taps, taps).reshape(skip.weight.shape)
+    np.testing.assert_allclose(outer, skip.weight, rtol=0, atol=2e-7)
+    if factor in (2, 3, 5) and mode == "bicubic":
+        assert np.abs(outer[::-1] - skip.weight).max() > 0.1  # the order of the phases is seen
+    assert random_network(factor).skip_taps is None
+
+
 def test_bicubic_is_pytorchs_interpolation() -> None:
     """As a skip it is evaluated by PyTorch, as a network by its convolution."""
     nothing = random_network(3, kernel_sizes=(1, 1, 1), skip="bicubic")
@@ -77,6 +94,13 @@ def test_a_shifted_network_takes_and_gives_planes_less_the_shift(network: LRNetw
     planes = np.random.default_rng(1).random((2, network.channels, size, size + 3))
     shifted = evaluate(network.shifted(shift), planes - shift) + shift
     np.testing.assert_allclose(shifted, evaluate(network, planes), rtol=0, atol=1e-6)
+
+
+def test_the_largest_weights_can_be_shifted() -> None:
+    """A bias may be larger than a weight, by what a shift adds: engines shift every network."""
+    most = LRConvolution(np.full((1, 1, 31, 31), 1e6, np.float32), np.zeros(1, np.float32))
+    (shifted,) = LRNetwork(1, (most,), "nearest").shifted(0.5).convolutions
+    np.testing.assert_allclose(shifted.bias, 0.5 * 31**2 * 1e6, rtol=1e-6, atol=0)
 
 
 def test_the_arrays_of_a_network_cannot_be_changed(network: LRNetwork) -> None:

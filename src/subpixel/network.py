@@ -34,6 +34,9 @@ MAX_KERNEL_SIZE = 31
 MAX_RADIUS = 128
 MAX_CONTEXT = 2**15  # the radius times the channels of the widest layer: a tile's context has so much memory
 MAX_MAGNITUDE = 1e6
+MAX_BIAS = (
+    MAX_MAGNITUDE * MAX_CHANNELS * MAX_KERNEL_SIZE**2
+)  # what a shift of 1 adds, see `LRNetwork.shifted`
 MAX_NAME = 64
 MAX_BYTES = 64 * 2**20
 
@@ -331,7 +334,7 @@ def _check_convolution(convolution: LRConvolution) -> None:
         f"activation must be one of {', '.join(get_args(Activation))} or None; got {brief(activation)}.",
     )
     outputs = _check_weight(convolution.weight)
-    _check_array("bias", convolution.bias, (outputs,))
+    _check_array("bias", convolution.bias, (outputs,), MAX_BIAS)
     expected = {"leaky_relu": (1,), "prelu": (outputs,)}.get(activation or "")
     if expected is None:
         _require(slope is None, f"slope must be None for the activation {activation}; it is not.")
@@ -354,14 +357,16 @@ def _check_weight(weight: Any) -> int:
     return outputs
 
 
-def _check_array(name: str, array: Any, shape: tuple[int, ...] | None = None) -> None:
+def _check_array(
+    name: str, array: Any, shape: tuple[int, ...] | None = None, most: float = MAX_MAGNITUDE
+) -> None:
     actual = getattr(array, "dtype", type(array).__name__)
     _require(isinstance(array, np.ndarray) and actual == np.float32, f"{name} must be float32; got {actual}.")
     _require(shape in (None, array.shape), f"{name} must be of shape {shape}; got {array.shape}.")
     largest = float(np.abs(array).max(initial=0))
     _require(
-        largest <= MAX_MAGNITUDE,  # and no NaN, which a maximum keeps
-        f"{name} must be finite, of magnitudes up to {MAX_MAGNITUDE:.0f}; it holds one of {largest:g}.",
+        largest <= most,  # and no NaN, which a maximum keeps
+        f"{name} must be finite, of magnitudes up to {most:.0f}; it holds one of {largest:g}.",
     )
 
 

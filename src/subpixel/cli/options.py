@@ -34,16 +34,18 @@ def local_path(text: str | Path) -> Path:
     return text if isinstance(text, Path) else Path(name_or_path(text))
 
 
-def _log_from(level: int) -> Callable[[bool], None]:
-    def set_level(wanted: bool) -> None:
+def _log_from(level: int) -> Callable[[bool], bool]:
+    def set_level(wanted: bool) -> bool:
         if wanted:
             logging.basicConfig(format="subpixel: %(message)s", level=logging.WARNING)
             log.setLevel(min(level, log.level or level))
+        return wanted
 
     return set_level
 
 
-# Every command takes these two last, as `_verbose: Verbose = False, _debug: Debug = False`.
+# Every command takes these two last, as `_verbose: Verbose = False, _debug: Debug = False`, without the
+# underscore where it uses them itself.
 Verbose = Annotated[
     bool,
     typer.Option(

@@ -6,9 +6,8 @@ why where that cannot be done.
 
 import ctypes
 import sys
-from collections.abc import Iterator
 from ctypes import POINTER, Structure, c_char_p, c_int32, c_int64, c_void_p
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -89,10 +88,7 @@ def _load() -> ctypes.CDLL:
 LIBRARY = _load()
 
 
-def instruction_sets() -> Iterator[str]:
-    """Yield the names of the instruction sets that this processor has, the best first."""
-    for index in count():
-        name = LIBRARY.subpixel_isa(index)
-        if name is None:
-            return
-        yield name.decode()
+def instruction_sets() -> tuple[str, ...]:
+    """Return the names of the instruction sets that this processor has, the best first."""
+    names = takewhile(lambda name: name is not None, map(LIBRARY.subpixel_isa, count()))
+    return tuple(name.decode() for name in names)

@@ -35,7 +35,7 @@ def instruction_set() -> str:
     Raises:
         RuntimeError: SUBPIXEL_ISA names one that this processor or the library does not have.
     """
-    names = tuple(instruction_sets())
+    names = instruction_sets()
     chosen = os.environ.get(VARIABLE) or names[0]
     if chosen not in names:
         raise RuntimeError(f"{VARIABLE} must be one of {', '.join(names)} on this processor; got {chosen!r}.")
@@ -89,8 +89,9 @@ class Native(Engine):
 
     def into(self, planes: NDArray[Any], enlarged: NDArray[Any]) -> None:
         """Enlarge an image into an array; see `Engine`."""
+        extra = self._extra_of(planes.shape, enlarged.shape)
         _check_memory(planes, enlarged)
-        self._run(planes, enlarged, self._extra_of(planes.shape, enlarged.shape))
+        self._run(planes, enlarged, extra)
 
     def _sizes(self, planes: NDArray[np.float32]) -> tuple[int, int]:
         """Return the height and the width of the images of a batch without their context."""
@@ -187,7 +188,7 @@ def _plan(network: LRNetwork, name: str) -> int:
         (Convolution * number)(*convolutions),
         None if taps is None else address(taps),
     )
-    plan = LIBRARY.subpixel_plan_make(described, tuple(instruction_sets()).index(name))
+    plan = LIBRARY.subpixel_plan_make(described, instruction_sets().index(name))
     if plan is None:
         raise MemoryError(f"a network must fit into memory; got {network.parameters} parameters.")
     return plan  # type: ignore[no-any-return]
@@ -201,7 +202,10 @@ def _check_memory(planes: NDArray[Any], enlarged: NDArray[Any]) -> None:
     """Raise an error unless pixels can be read from the one array and written to the other."""
     for name, array in (("planes", planes), ("enlarged", enlarged)):
         if array.dtype not in TYPES or not array.flags.aligned:
-            raise ValueError(f"{name} must be aligned float32, uint8 or uint16; got {array.dtype}.")
+            aligned = "aligned" if array.flags.aligned else "not aligned"
+            raise ValueError(
+                f"{name} must be float32, uint8 or uint16, aligned; got {array.dtype}, {aligned}."
+            )
     if not enlarged.flags.writeable:
         raise ValueError("enlarged must be writeable; got an array that is not.")
     if _overlaps_itself(enlarged) or np.may_share_memory(planes, enlarged):
