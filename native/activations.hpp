@@ -1,5 +1,6 @@
 // What follows a convolution.
 #pragma once
+#include "subpixel.h"
 #include "vectors.hpp"
 
 namespace SUBPIXEL_ISA {

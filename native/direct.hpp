@@ -11,20 +11,20 @@ static void pack_direct(const subpixel_convolution &from, float *to) {
   for_blocks(from.out_channels, [&](int first, auto block) {
     for (int tap = 0; tap < taps; tap++)
       for (int i = 0; i < inputs; i++)
-        for (int o = 0; o < block.value; o++) *to++ = from.weight[((long)(first + o) * inputs + i) * taps + tap];
+        for (int o = 0; o < block.value; o++) *to++ = from.weight[((int64_t)(first + o) * inputs + i) * taps + tap];
   });
 }
 
 // One row, one column of each tile, one block of outputs.
 template <int ACTIVATION, int N, int M>
-INLINE void direct_block(const Layer &layer, const float *const *tap, long stride, int first, float *out,
-                         long out_stride) {
+INLINE void direct_block(const Layer &layer, const float *const *tap, int64_t stride, int first, float *out,
+                         int64_t out_stride) {
   const int taps = layer.kernel_size * layer.kernel_size;
-  const float *weight = layer.weight + (long)first * taps * layer.inputs;
+  const float *weight = layer.weight + (int64_t)first * taps * layer.inputs;
   Sums<N, M> sum;
   UNROLL for (int o = 0; o < N; o++) UNROLL for (int v = 0; v < M; v++) sum[o][v] = all(layer.bias[first + o]);
 #pragma GCC unroll 1
-  for (int t = 0; t < taps; t++, weight += (long)N * layer.inputs)
+  for (int t = 0; t < taps; t++, weight += (int64_t)N * layer.inputs)
     add_products<N, M>(sum, weight, tap[t], stride, layer.inputs);
   UNROLL for (int o = 0; o < N; o++) {
     const V slope = ACTIVATION == SUBPIXEL_SLOPED ? all(layer.slope[first + o]) : V{};

@@ -5,55 +5,80 @@
 
 namespace SUBPIXEL_ISA {
 
-constexpr int SKIP_CHUNK = CHUNK + LANES;  // tiles of a row that the skip has interpolated vertically
+constexpr int SKIP_CHUNK = CHUNK + LANES;  // tiles of a row that the skip interpolates vertically
 
-// The vertical half: weighted[column of the tile][tile], for one row of output phases of one channel.
-static void skip_rows(const Plan &plan, const Maps &image, int y, int channel, const float *taps, int vectors,
-                      float *weighted) {
+// Interpolate a row of one channel vertically: weighted[phase][column of the tile][tile]. TAPS is the number of taps, or
+// 0 for any.
+template <int TAPS>
+static void skip_rows(const Plan &plan, const Maps &image, int y, int channel, int vectors, float *weighted) {
+  const int taps = TAPS ? TAPS : plan.taps;
   for (int x = 0; x < TILE; x++)
     for (int v = 0; v <= vectors; v++) {
-      V sum = {};
-      for (int t = 0; t < plan.taps; t++) sum = fma(all(taps[t]), load(image.at(y + t, channel, x) + v * LANES), sum);
-      store(weighted + x * SKIP_CHUNK + v * LANES, sum);
+      V in[TAPS ? TAPS : MAX_SKIP_TAPS];
+      for (int t = 0; t < taps; t++) in[t] = keep(load(image.at(y + t, channel, x) + v * LANES));
+      for (int phase = 0; phase < plan.upscale_factor; phase++) {
+        V sum = {};
+        for (int t = 0; t < taps; t++) sum = fma(all(plan.skip[phase * taps + t]), in[t], sum);
+        store(weighted + (phase * TILE + x) * SKIP_CHUNK + v * LANES, sum);
+      }
     }
 }
 
-// The horizontal half: adds one output phase of one column of each tile. `lead` is below TILE.
-static void add_skip(const Plan &plan, const float *weighted, int lead, const float *taps, int vectors,
-                     const float *from, float *to) {
-  for (int v = 0; v < vectors; v++) {
-    V sum = load(from + v * LANES);
-    for (int t = 0; t < plan.taps; t++) {
-      const int x = lead + t;
-      sum = fma(all(taps[t]), load(weighted + x % TILE * SKIP_CHUNK + x / TILE + v * LANES), sum);
+// Interpolate horizontally and add the maps of a layer: streams[column of the tile][phase][tile].
+template <int TAPS>
+static void add_skip(const Plan &plan, const float *weighted, const Maps &maps, int y, int channel, int vectors,
+                     float *streams) {
+  const int taps = TAPS ? TAPS : plan.taps, lead = plan.skip_lead() % TILE;
+  for (int x = 0; x < TILE; x++)
+    for (int v = 0; v < vectors; v++) {
+      V in[TAPS ? TAPS : MAX_SKIP_TAPS];
+      for (int t = 0; t < taps; t++) {
+        const int column = lead + x + t;
+        in[t] = keep(load(weighted + column % TILE * SKIP_CHUNK + column / TILE + v * LANES));
+      }
+      for (int phase = 0; phase < plan.upscale_factor; phase++) {
+        V sum = load(maps.at(y, channel + phase, x) + v * LANES);
+        for (int t = 0; t < taps; t++) sum = fma(all(plan.skip[phase * taps + t]), in[t], sum);
+        store(streams + (x * plan.upscale_factor + phase) * CHUNK + v * LANES, sum);
+      }
     }
-    store(to + v * LANES, sum);
+}
+
+static void copy_streams(const Plan &plan, const Maps &maps, int y, int channel, int vectors, float *streams) {
+  const int r = plan.upscale_factor;
+  for (int x = 0; x < TILE; x++)
+    for (int phase = 0; phase < r; phase++)
+      memcpy(streams + (x * r + phase) * CHUNK, maps.at(y, channel + phase, x), vectors * sizeof(V));
+}
+
+INLINE int64_t finish_scratch(const Plan &plan) {
+  return (int64_t)plan.upscale_factor * TILE * (SKIP_CHUNK + 2 * CHUNK);
+}
+
+// Give the enlarged rows of one row of one channel. `visit(phase, line)` is called for each, with upscale_factor * TILE
+// pixels for each tile.
+template <int TAPS, typename Visit>
+INLINE void finish_row(const Plan &plan, const Maps &maps, const Maps &image, int y, int channel, int vectors,
+                       float *scratch, Visit visit) {
+  const int r = plan.upscale_factor;
+  float *weighted = scratch, *streams = weighted + r * TILE * SKIP_CHUNK, *line = streams + r * TILE * CHUNK;
+  if (plan.taps) skip_rows<TAPS>(plan, image, y, channel, vectors, weighted);
+  for (int phase = 0; phase < r; phase++) {
+    const int first = (channel * r + phase) * r;
+    if (plan.taps)
+      add_skip<TAPS>(plan, weighted + phase * TILE * SKIP_CHUNK, maps, y, first, vectors, streams);
+    else
+      copy_streams(plan, maps, y, first, vectors, streams);
+    interleave(streams, CHUNK, r * TILE, vectors * LANES, line);
+    visit(phase, line);
   }
 }
 
-// Scratch of `finish_row`: the skip's half, the streams that are to be shuffled, and the row.
-INLINE size_t finish_scratch(const Plan &plan) {
-  return TILE * SKIP_CHUNK + 2 * (size_t)plan.upscale_factor * TILE * CHUNK;
-}
-
-// One row of output phases of one channel: from the last layer's maps to a line of the enlarged plane, of
-// upscale_factor * TILE pixels for each tile.
-static float *finish_row(const Plan &plan, const Maps &maps, const Maps &image, int y, int channel, int phase,
-                         int vectors, float *scratch) {
-  const int r = plan.upscale_factor, lead = plan.skip_lead() % TILE;
-  float *weighted = scratch, *streams = weighted + TILE * SKIP_CHUNK, *line = streams + r * TILE * CHUNK;
-  if (plan.taps) skip_rows(plan, image, y, channel, plan.skip + phase * plan.taps, vectors, weighted);
-  for (int x = 0; x < TILE; x++)
-    for (int p = 0; p < r; p++) {
-      const float *from = maps.at(y, (channel * r + phase) * r + p, x);
-      float *to = streams + (x * r + p) * CHUNK;
-      if (plan.taps)
-        add_skip(plan, weighted, lead + x, plan.skip + p * plan.taps, vectors, from, to);
-      else
-        memcpy(to, from, vectors * sizeof(V));
-    }
-  interleave(streams, CHUNK, r * TILE, vectors * LANES, line);
-  return line;
+// Calls `visit` with the number of taps as a type's number: that of bicubic interpolation, that of nearest, or 0.
+template <typename Visit> INLINE void with_taps(int taps, Visit visit) {
+  if (taps == 5) return visit(Number<5>{});
+  if (taps == 1) return visit(Number<1>{});
+  visit(Number<0>{});
 }
 
 }  // namespace SUBPIXEL_ISA

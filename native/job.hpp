@@ -22,7 +22,7 @@
 namespace SUBPIXEL_ISA {
 
 constexpr size_t MOST_RING_BYTES = 1 << 25;  // of a strip's rings, unless a strip of one chunk needs more
-constexpr int MOST_STRIP_TILES = 1024;
+constexpr int64_t STRIP_TILES = 192;         // so that rings of narrow layers stay in the second cache
 
 // Tiles of each layer along one axis (bands, vertically); 0 is the image.
 struct Extent {
@@ -178,13 +178,14 @@ static void give_result(Job &job, const Item &item, const Maps &maps, float *scr
   if (plan.taps)
     image = job.ring[0].maps(item.band * TILE + lead, TILE + plan.taps - 1, item.tile + lead / TILE);
   bool has_nan = false;
-  for (int y = 0; y < TILE && item.band * TILE + y < job.height; y++)
-    for (int c = 0; c < plan.channels; c++)
-      for (int phase = 0; phase < r; phase++) {
-        const float *line = finish_row(plan, maps, image, y, c, phase, item.vectors, scratch);
-        const int64_t row = (item.band * TILE + y) * r + phase;
-        has_nan |= write_line(job.result, c, row, x * r, (int)(pixels * r), line);
-      }
+  with_taps(plan.taps, [&](auto taps) {
+    for (int y = 0; y < TILE && item.band * TILE + y < job.height; y++)
+      for (int c = 0; c < plan.channels; c++)
+        finish_row<taps.value>(plan, maps, image, y, c, item.vectors, scratch, [&](int phase, const float *line) {
+          const int64_t row = (item.band * TILE + y) * r + phase;
+          has_nan |= write_line(job.result, c, row, x * r, (int)(pixels * r), line);
+        });
+  });
   if (has_nan) job.has_nan = true;
 }
 
@@ -254,8 +255,10 @@ static void cut(Job &job) {
     const int channels = l ? plan.layer[l].outputs : plan.channels;
     bytes += (int64_t)(job.lag[reader] - job.lag[l] + 1) * TILE * channels * TILE * sizeof(float);
   }
-  int64_t most = MOST_RING_BYTES / bytes;
-  most = most < CHUNK ? CHUNK : most > MOST_STRIP_TILES ? MOST_STRIP_TILES : most;
+  const int64_t enough = 2 * CHUNK * (int64_t)job.threads;  // that no thread waits for others
+  int64_t most = MOST_RING_BYTES / bytes, wanted = enough > STRIP_TILES ? enough : STRIP_TILES;
+  if (most > wanted) most = wanted;
+  if (most < CHUNK) most = CHUNK;
   const int64_t tiles = (job.width + TILE - 1) / TILE, strips = (tiles + most - 1) / most;
   job.strip_tiles = (int)((tiles + strips - 1) / strips);
   job.strips = (int)((tiles + job.strip_tiles - 1) / job.strip_tiles);

@@ -18,13 +18,19 @@ constexpr int MAX_ROWS = TILE + MAX_KERNEL_SIZE - 1;  // that a band of a convol
 // Rows of maps, from one tile on.
 struct Maps {
   float *row[MAX_ROWS];
-  long stride;
+  int64_t stride;
 
   float *at(int y, int channel, int x) const {
     return row[y] + (channel * TILE + x % TILE) * stride + x / TILE;
   }
+  Maps from(int rows, int tile) const {
+    Maps maps;
+    maps.stride = stride;
+    for (int y = 0; y < rows; y++) maps.row[y] = row[y] + tile;
+    return maps;
+  }
 };
 
-INLINE int up(long length, int step) { return (int)((length + step - 1) / step); }
+INLINE int up(int64_t length, int step) { return (int)((length + step - 1) / step); }
 
 }  // namespace SUBPIXEL_ISA

@@ -14,13 +14,13 @@ constexpr int OUTPUTS = REGISTERS == 32 ? 8 : 4;  // 24 or 12 sums, beside 3 inp
 template <int N, int M> using Sums = V[N][M];
 
 template <int N, int M>
-INLINE void add_products(Sums<N, M> &sum, const float *weight, const float *input, long stride, int inputs) {
+INLINE void add_products(Sums<N, M> &sum, const float *weight, const float *input, int64_t stride, int inputs) {
 #pragma GCC unroll 1
   for (int i = 0; i < inputs; i++, weight += N, input += stride) {
     V in[M];
     UNROLL for (int v = 0; v < M; v++) in[v] = keep(load(input + v * LANES));
     UNROLL for (int o = 0; o < N; o++) {
-      const V w = keep(all(weight[o]));
+      const V w = M > 1 ? keep(all(weight[o])) : all(weight[o]);  // one that serves once may stay in memory
       UNROLL for (int v = 0; v < M; v++) sum[o][v] = fma(w, in[v], sum[o][v]);
     }
   }

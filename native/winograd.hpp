@@ -49,7 +49,7 @@ static void pack_winograd(const subpixel_convolution &from, float *to) {
     for_blocks(from.out_channels, [&](int first, auto block) {
       for (int i = 0; i < from.in_channels; i++)
         for (int o = 0; o < block.value; o++) {
-          const float *w = from.weight + ((long)(first + o) * from.in_channels + i) * 9;
+          const float *w = from.weight + ((int64_t)(first + o) * from.in_channels + i) * 9;
           double sum = 0;
           for (int t = 0; t < 9; t++) sum += G[point / SIDE][t / 3] * w[t] * G[point % SIDE][t % 3];
           *to++ = (float)sum;
@@ -57,58 +57,51 @@ static void pack_winograd(const subpixel_convolution &from, float *to) {
     });
 }
 
-// Transformed values, [point][channel][tile of the chunk]. A line more for each point keeps the 36 values of a channel
-// out of each other's places in the cache.
-INLINE long point_stride(int channels) { return (long)channels * CHUNK + 16; }
+// Transformed values of M vectors of tiles lie as [channel][point][tile].
+template <int M> constexpr int CHANNEL = POINTS * M * LANES;
 
-static void transform_inputs(const Layer &layer, const Maps &in, int vectors, float *values) {
-  const long step = point_stride(layer.inputs);
-  for (int i = 0; i < layer.inputs; i++)
-    for (int v = 0; v < vectors; v++) {
+template <int M> static void transform_inputs(const Layer &layer, const Maps &in, float *values) {
+  for (int i = 0; i < layer.inputs; i++, values += CHANNEL<M>)
+    for (int v = 0; v < M; v++) {
       V half[SIDE][SIDE];
       UNROLL for (int x = 0; x < SIDE; x++) {
         V d[SIDE], t[SIDE];
-        UNROLL for (int y = 0; y < SIDE; y++) d[y] = load(in.at(y, i, x) + v * LANES);
+        UNROLL for (int y = 0; y < SIDE; y++) d[y] = keep(load(in.at(y, i, x) + v * LANES));
         transform_input(d, t);
         UNROLL for (int y = 0; y < SIDE; y++) half[y][x] = t[y];
       }
-      float *to = values + i * CHUNK + v * LANES;
       UNROLL for (int y = 0; y < SIDE; y++) {
         V t[SIDE];
         transform_input(half[y], t);
-        UNROLL for (int x = 0; x < SIDE; x++) store(to + (y * SIDE + x) * step, t[x]);
+        UNROLL for (int x = 0; x < SIDE; x++) store(values + ((y * SIDE + x) * M + v) * LANES, t[x]);
       }
     }
 }
 
 template <int M> static void multiply(const Layer &layer, const float *values, float *products) {
   const float *weight = layer.weight;
-  for (int point = 0; point < POINTS; point++) {
-    const float *in = values + point * point_stride(layer.inputs);
-    float *out = products + point * point_stride(layer.outputs);
+  for (int point = 0; point < POINTS; point++, values += M * LANES, products += M * LANES)
     for_blocks(layer.outputs, [&](int first, auto n) {
       constexpr int N = n.value;
       Sums<N, M> sum;
       UNROLL for (int o = 0; o < N; o++) UNROLL for (int v = 0; v < M; v++) sum[o][v] = V{};
-      add_products<N, M>(sum, weight, in, CHUNK, layer.inputs);
+      add_products<N, M>(sum, weight, values, CHANNEL<M>, layer.inputs);
+      float *to = products + (int64_t)first * CHANNEL<M>;
       UNROLL for (int o = 0; o < N; o++)
-        UNROLL for (int v = 0; v < M; v++) store(out + (first + o) * CHUNK + v * LANES, sum[o][v]);
+        UNROLL for (int v = 0; v < M; v++) store(to + o * CHANNEL<M> + v * LANES, sum[o][v]);
       weight += N * layer.inputs;
     });
-  }
 }
 
-template <int ACTIVATION>
-static void transform_outputs(const Layer &layer, const float *products, const Maps &out, int vectors) {
-  const long step = point_stride(layer.outputs);
-  for (int o = 0; o < layer.outputs; o++)
-    for (int v = 0; v < vectors; v++) {
-      const float *from = products + o * CHUNK + v * LANES;
+template <int ACTIVATION, int M>
+static void transform_outputs(const Layer &layer, const float *products, const Maps &out) {
+  for (int o = 0; o < layer.outputs; o++, products += CHANNEL<M>)
+    for (int v = 0; v < M; v++) {
       const V bias = all(layer.bias[o]), slope = ACTIVATION == SUBPIXEL_SLOPED ? all(layer.slope[o]) : V{};
       V half[TILE][SIDE];
       UNROLL for (int x = 0; x < SIDE; x++) {
         V m[SIDE], y[TILE];
-        UNROLL for (int p = 0; p < SIDE; p++) m[p] = load(from + (p * SIDE + x) * step);
+        UNROLL for (int p = 0; p < SIDE; p++) m[p] = load(products + ((p * SIDE + x) * M + v) * LANES);
         transform_output(m, y);
         UNROLL for (int p = 0; p < TILE; p++) half[p][x] = y[p];
       }
@@ -121,22 +114,36 @@ static void transform_outputs(const Layer &layer, const float *products, const M
     }
 }
 
-// A band, `vectors` vectors of tiles; `scratch` holds the transformed inputs and then their products with the weights.
-static void winograd(const Layer &layer, const Maps &in, const Maps &out, int vectors, float *scratch) {
-  float *products = scratch + POINTS * point_stride(layer.inputs);
-  transform_inputs(layer, in, vectors, scratch);
-  with_vectors(vectors, [&](auto m) { multiply<m.value>(layer, scratch, products); });
-  with_activation(layer, [&](auto activation) {
-    transform_outputs<activation.value>(layer, products, out, vectors);
-  });
+template <int M> static void winograd_part(const Layer &layer, const Maps &in, const Maps &out, float *scratch) {
+  float *products = scratch + (int64_t)layer.inputs * CHANNEL<M>;
+  transform_inputs<M>(layer, in, scratch);
+  multiply<M>(layer, scratch, products);
+  with_activation(layer, [&](auto activation) { transform_outputs<activation.value, M>(layer, products, out); });
   if (layer.activation == SUBPIXEL_TANH)
     for (int o = 0; o < layer.outputs; o++)
       for (int y = 0; y < TILE; y++)
-        for (int x = 0; x < TILE; x++) tanh_in_place(out.at(y, o, x), vectors);
+        for (int x = 0; x < TILE; x++) tanh_in_place(out.at(y, o, x), M);
 }
 
-INLINE long winograd_scratch(const Layer &layer) {
-  return POINTS * (point_stride(layer.inputs) + point_stride(layer.outputs));
+INLINE int64_t winograd_scratch(const Layer &layer) {
+  return (int64_t)CHANNEL<VECTORS> * (layer.inputs + layer.outputs);
+}
+
+// Return how many vectors are computed at once: VECTORS, so that they share each weight; fewer where the transformed
+// values of a narrow layer stay in the first cache then. With fewer than 8 sums, multiplications wait for each other.
+INLINE int vectors_at_once(const Layer &layer) {
+  constexpr int64_t cache = 40000, least = LANES == 16 ? 1 : 2;  // bytes
+  const int64_t fitting = cache / (CHANNEL<1> * (int64_t)sizeof(float) * (layer.inputs + layer.outputs));
+  return fitting < least || fitting > VECTORS ? VECTORS : (int)fitting;
+}
+
+// A band, `vectors` vectors of tiles; `scratch` holds the transformed inputs, and their products with the weights.
+static void winograd(const Layer &layer, const Maps &in, const Maps &out, int vectors, float *scratch) {
+  const int most = vectors_at_once(layer);
+  for (int v = 0; v < vectors; v += most)
+    with_vectors(vectors - v < most ? vectors - v : most, [&](auto m) {
+      winograd_part<m.value>(layer, in.from(TILE + 2, v * LANES), out.from(TILE, v * LANES), scratch);
+    });
 }
 
 }  // namespace SUBPIXEL_ISA
