@@ -67,6 +67,8 @@ FLAGS = (
     "-std=c++17", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-exceptions", "-fno-rtti",
     "-fno-stack-protector", "-fvisibility=hidden",
 )  # fmt: skip
+# Clang moves loads of weights ahead of their use, runs out of registers, and the kernels lose a seventh.
+CLANG = ("-mllvm", "-enable-misched=false")
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1")
 
 
@@ -90,8 +92,8 @@ def system_compiler(target: str) -> list[str] | None:
         return None
     if given := os.environ.get("CXX"):
         return shlex.split(given)
-    names = ("g++", "clang++") if target.endswith("linux") else ()
-    return next(([name] for name in names if shutil.which(name) and _understands([name])), None)
+    commands = (["g++"], ["clang++", *CLANG]) if target.endswith("linux") else ()
+    return next((command for command in commands if shutil.which(command[0]) and _understands(command)), None)
 
 
 def _understands(compiler: list[str]) -> bool:
@@ -131,7 +133,7 @@ def build(folder: Path, target: str | None = None, sanitize: bool = False) -> Pa
 def _ziglang(target: Target) -> list[str]:
     if find_spec("ziglang") is None:
         raise BuildError(f"a C++ compiler must be there; found none. Run: pip install '{ZIGLANG}'")
-    return [sys.executable, "-m", "ziglang", "c++", "-target", target.triple]
+    return [sys.executable, "-m", "ziglang", "c++", "-target", target.triple, *CLANG]
 
 
 def _runner(compiler: list[str], folder: Path) -> Callable[..., None]:
