@@ -68,9 +68,9 @@ engines.onnxruntime: engines.engine network without_telemetry
 engines.torch: engines.engine network
 engines: engines.choice engines.engine network
 raster:
-colour:
-stage: colour engines network raster
-tiles: codes colour engines.engine raster stage
+colour: network
+stage: codes colour engines network raster
+tiles: raster stage
 images.formats:
 images.limits:
 images.xmp:

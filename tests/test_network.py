@@ -103,6 +103,25 @@ def test_the_largest_weights_can_be_shifted() -> None:
     np.testing.assert_allclose(shifted.bias, 0.5 * 31**2 * 1e6, rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize(("scale", "shift"), [(219 / 255, 16 / 255), (-1, 1), (2, 0)])
+def test_a_mapped_network_takes_and_gives_planes_in_another_range(
+    network: LRNetwork, scale: float, shift: float
+) -> None:
+    size = 2 * network.radius + 6
+    planes = np.random.default_rng(1).random((2, network.channels, size, size + 3))
+    mapped = scale * evaluate(network.mapped(scale, shift), (planes - shift) / scale) + shift
+    np.testing.assert_allclose(mapped, evaluate(network, planes), rtol=0, atol=2e-6)
+
+
+def test_a_network_of_one_plane_gives_the_mean_of_all(network: LRNetwork) -> None:
+    size = 2 * network.radius + 6
+    planes = np.random.default_rng(1).random((2, 1, size, size + 3))
+    expected = evaluate(network, planes.repeat(network.channels, axis=1)).mean(axis=1, keepdims=True)
+    one = network.of_one_plane()
+    assert one.channels == 1
+    np.testing.assert_allclose(evaluate(one, planes), expected, rtol=0, atol=1e-6)
+
+
 def test_the_arrays_of_a_network_cannot_be_changed(network: LRNetwork) -> None:
     with pytest.raises(ValueError, match="read-only"):
         network.convolutions[0].weight[:] = 0

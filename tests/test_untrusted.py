@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from subpixel import engines
 from subpixel.images import tags
-from subpixel.network import FORMAT, LRConvolution, LRNetwork, bicubic, load
+from subpixel.network import FORMAT, LRConvolution, LRNetwork, load
 from subpixel.stage import Stage
 from subpixel.upscale import Upscaler
 
@@ -108,6 +107,6 @@ def test_a_wide_layer_and_much_context_exclude_each_other() -> None:
 def test_the_maps_of_a_tile_are_bounded(channels: int, kernels: int) -> None:
     """256 MiB a layer, for the widest networks that each radius may have."""
     network = wide(channels, kernels)
-    stage = Stage(network, engines.create(network), engines.create(bicubic(1)))
+    stage = Stage(network)
     rows, columns = (side + 2 * network.radius for side in stage.tile)
     assert 4 * network.width * rows * columns <= 2**28

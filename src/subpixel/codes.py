@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 def to_values(pixels: NDArray[Any]) -> NDArray[np.float32]:
     """Return the values of pixels, in C order: code / largest code for unsigned integers, floats as they are.
 
+    Integers are multiplied by the rounded reciprocal, as in `native/pixels.hpp`: to the same bits.
+
     Example:
-        >>> to_values(np.array([0, 51, 255], np.uint8))
+        >>> to_values(np.array([0, 51, 255], np.uint8)).round(6)
         array([0. , 0.2, 1. ], dtype=float32)
     """
     values = pixels.astype(np.float32, order="C")
     if pixels.dtype.kind == "u":
-        values /= np.iinfo(pixels.dtype).max
+        values *= 1 / np.float32(np.iinfo(pixels.dtype).max)
     return values
 
 

@@ -159,19 +159,34 @@ class LRNetwork:
         return interpolation_to_lr(_kernel_name(self.skip), self.upscale_factor, 1)[:, 0].astype(np.float32)
 
     def shifted(self, shift: float) -> "LRNetwork":
-        """Return the network x -> f(x + shift) - shift.
+        """Return the network x -> f(x + shift) - shift; see `mapped`.
 
-            conv(x + shift, w) + b = conv(x, w) + (b + shift * sum(w)),    the sum over inputs and taps
+        An engine runs `shifted(0.5)` on planes less one half: values around 0 lose less to rounding.
+        """
+        return self.mapped(1, shift)
 
-        It is exact, since no pixel of a pad stays without the shift. The taps of a skip sum to one, so a skip
-        carries the shift to the output unchanged. An engine runs `shifted(0.5)` on planes less one half:
-        values around 0 lose less to rounding.
+    def mapped(self, scale: float, shift: float) -> "LRNetwork":
+        """Return the network x -> (f(scale * x + shift) - shift) / scale, for pixels in another range.
+
+            conv(scale * x + shift, w) + b = conv(x, scale * w) + (b + shift * sum(w))
+
+        The sum is over inputs and taps. It is exact, since no pixel of a pad stays without the shift. The
+        taps of a skip sum to one, so a skip carries scale and shift to the output unchanged.
         """
         first, *others = self.convolutions
         carried = shift * first.weight.sum(axis=(1, 2, 3), dtype=np.float64)
-        convolutions = [replace(first, bias=(first.bias + carried).astype(np.float32)), *others]
-        if self.skip is None:
-            convolutions[-1] = replace(convolutions[-1], bias=convolutions[-1].bias - np.float32(shift))
+        convolutions = [_replaced(first, scale * first.weight, first.bias + carried), *others]
+        last, back = convolutions[-1], shift if self.skip is None else 0
+        convolutions[-1] = _replaced(last, last.weight / scale, (last.bias - np.float32(back)) / scale)
+        return replace(self, convolutions=tuple(convolutions))
+
+    def of_one_plane(self) -> "LRNetwork":
+        """Return the network of one channel that gives a plane as each channel, and takes the mean of all."""
+        first, *others = self.convolutions
+        convolutions = [_replaced(first, first.weight.sum(axis=1, keepdims=True), first.bias), *others]
+        last, shape = convolutions[-1], (self.channels, -1)
+        weight = last.weight.reshape(*shape, *last.weight.shape[1:]).mean(axis=0)
+        convolutions[-1] = _replaced(last, weight, last.bias.reshape(shape).mean(axis=0))
         return replace(self, convolutions=tuple(convolutions))
 
     def save(self, path: str | Path) -> None:
@@ -306,6 +321,12 @@ def _take(tensors: Tensors, index: int, activation: Activation | None) -> LRConv
         return LRConvolution(weight, bias, activation, slope)  # type: ignore[arg-type]  # it checks them
     except ValueError as error:
         raise ValueError(f"convolution {index}: {error}") from error
+
+
+def _replaced(
+    convolution: LRConvolution, weight: NDArray[np.floating], bias: NDArray[np.floating]
+) -> LRConvolution:
+    return replace(convolution, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
 
 
 def _interpolation(mode: Skip, upscale_factor: int, channels: int) -> LRConvolution:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subpixel import engines
-from subpixel.network import LRNetwork, bicubic, default_names, load
+from subpixel.network import LRNetwork, default_names, load
 from subpixel.raster import Layout, Raster
 from subpixel.stage import Stage
-from subpixel.tiles import enlarge
+from subpixel.tiles import enlarge, enlarge_array
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -195,9 +195,7 @@ class Upscaler:
         self._stage(self.factor(scale))
 
     def _array(self, pixels: Pixels, layout: Layout, scale: int | None) -> Pixels:
-        height, width, _ = pixels.shape
-        raster = Raster(width, height, layout, pixels.dtype, [pixels])
-        return np.concatenate([*self._enlarge(raster, (self.factor(scale),), pixels.dtype).strips])
+        return enlarge_array(pixels, layout, self._stage(self.factor(scale)))
 
     def _enlarge(self, raster: Raster, factors: Factors, dtype: np.dtype[Any]) -> Raster:
         """Enlarge by one factor after the other; only the last result is rounded."""
@@ -211,10 +209,7 @@ class Upscaler:
         with self._making:
             if factor not in self._stages:
                 network = self._network or load(self._default_names[factor])
-                sharp = engines.create(network, self._engine, self._precision)
-                # The same engine: a second one would cost its import and memory, for a tenth of the work.
-                smooth = engines.create(bicubic(factor), sharp.name, "f32")
-                self._stages[factor] = Stage(network, sharp, smooth)
+                self._stages[factor] = Stage(network, self._engine, self._precision)
             return self._stages[factor]
 
     def _pil(self, image: "Image", scale: int | None) -> "Image":
@@ -290,5 +285,5 @@ def _check_pixels(pixels: Any, *bands: int) -> None:
             "pixels must be (height, width), or an image's (height, width, 1 to 4 bands), of "
             f"{', '.join(_DTYPES)}; got {pixels.shape} of {pixels.dtype}."
         )
-    if not np.isfinite(pixels).all():
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise ValueError("pixels must be finite; got NaN or infinity.")
