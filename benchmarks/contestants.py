@@ -148,6 +148,8 @@ def crop(planes: Any, margin: int) -> Any:
 
 def in_pytorch(network: LRNetwork) -> dict[str, nn.Module]:
     torch.compiler.reset()  # it keeps code for a few models only
+    # What was compiled while AVX-512 was there gives wrong results where it is hidden.
+    torch.compiler.config.force_disable_caches = True
     return {
         "PyTorch eager": Model(network),
         "PyTorch eager, channels last": Model(network).to(memory_format=torch.channels_last),

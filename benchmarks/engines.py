@@ -44,6 +44,7 @@ from subpixel.engines.library import instruction_sets
 from subpixel.measure.machine import features, processor, processors
 
 PACKAGES = ("numpy", "onnxruntime", "openvino", "opencv-python-headless", "pyanime4k", "torch")
+LARGEST = 0.02  # difference that bf16 explains; a wrong result has more, or is NaN
 RIVALS = (ONNX_RUNTIME, OPENVINO)  # timed to the end, however slow they are
 
 
@@ -101,7 +102,9 @@ def difference(contestant: Contestant, truth: NDArray[np.float64]) -> float | No
         return None
     if result.dtype == np.uint8:
         result, truth = result / 255, truth.clip(0, 1)
-    return float(np.abs(result - truth).max())
+    largest = float(np.abs(result - truth).max())
+    assert largest <= LARGEST, f"{contestant.name} is off by {largest}"
+    return largest
 
 
 @dataclass(frozen=True)
