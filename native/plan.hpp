@@ -77,7 +77,7 @@ static bool pays_winograd(const subpixel_convolution &c) {
 
 static const float *copy(Arena &arena, const float *from, size_t count) {
   float *to = arena.take<float>(count);
-  if (to) memcpy(to, from, count * sizeof(float));
+  if (to && count) memcpy(to, from, count * sizeof(float));  // from may be NULL where there is no skip
   return to;
 }
 
