@@ -13,7 +13,7 @@ a nearest resize, whose pixels depend on one LR pixel each; any other adds to it
 
 Then both are timed by turns: one hidden layer in float32, on a frame of 180 x 320 LR pixels (or as many in
 another dimension) with the context that it reads, so that the operations are equal to the last one. PyTorch
-runs each layer in the better of its two memory formats. OpenVINO, which this package's networks run in, has
+runs each layer in the better of its two memory formats. OpenVINO, one of this package's engines, has
 the layers whose kernels are odd in both spaces. The ratio is the median over the rounds. The true one lies
 below the lower bound by chance in at most one race in 16, and above the upper bound as rarely.
 
