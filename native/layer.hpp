@@ -11,6 +11,7 @@ struct Layer {
   const float *weight, *bias, *slope;
 
   int radius() const { return kernel_size / 2; }
+  int taps() const { return kernel_size * kernel_size; }
   // Tiles, and bands, that it reads after the one that it gives.
   int reach() const { return up(kernel_size - 1, TILE); }
 };

@@ -31,6 +31,7 @@ struct Maps {
   }
 };
 
-INLINE int up(int64_t length, int step) { return (int)((length + step - 1) / step); }
+INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE int up(int64_t length, int64_t step) { return (int)((length + step - 1) / step); }
 
 }  // namespace SUBPIXEL_ISA

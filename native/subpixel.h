@@ -66,7 +66,8 @@ SUBPIXEL_API subpixel_job *subpixel_job_make(subpixel_plan *plan, const subpixel
                                              const subpixel_planes *result, int64_t height, int64_t width,
                                              int64_t extra, int32_t threads);
 
-/* Work on a job until it is finished. Several threads may do so at once, and each may come late or never. */
+/* Work on a job until no block of the image is left to take. Several threads may do so at once, and each may come late
+   or never: the job is finished when all calls have returned. */
 SUBPIXEL_API void subpixel_job_work(subpixel_job *job);
 
 /* Free a job on which no thread works any more. Return 1 if a result was NaN, else 0. */
