@@ -67,12 +67,17 @@ template <typename T> INLINE void store_pixels(char *to, V value) {
 template <typename T> INLINE bool write_as(char *to, int64_t step, int count, const float *line) {
   int x = 0;
   VectorOf<int32_t, LANES>::Type nan = {};
-  if (step == (int64_t)sizeof(T))
-    for (; x + LANES <= count; x += LANES) {
-      const V value = load(line + x) + all(CENTRE);
-      nan |= value != value;
+  for (; x + LANES <= count; x += LANES) {
+    const V value = load(line + x) + all(CENTRE);
+    nan |= value != value;
+    if (step == (int64_t)sizeof(T)) {
       store_pixels<T>(to + x * sizeof(T), value);
+    } else {  // other planes lie between: converted together, then written one by one
+      T pixels[LANES];
+      store_pixels<T>((char *)pixels, value);
+      UNROLL for (int i = 0; i < LANES; i++) memcpy(to + (x + i) * step, pixels + i, sizeof(T));
     }
+  }
   bool has_nan = false;
   for (int i = 0; i < LANES; i++) has_nan |= nan[i] != 0;
   for (; x < count; x++) {
