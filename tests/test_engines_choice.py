@@ -134,6 +134,19 @@ def test_a_choice_is_made_anew_where_it_may_differ(
     assert clock.runs > runs
 
 
+def test_a_choice_is_made_anew_with_another_instruction_set(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock.seconds["native", "f32"] = 0.001
+    assert chosen() == ("native", "f32")
+    runs = clock.runs
+    chosen()
+    assert clock.runs == runs
+    monkeypatch.setattr("subpixel.engines.native.instruction_set", lambda: "another")
+    chosen()
+    assert clock.runs > runs
+
+
 def test_networks_of_the_same_layers_share_a_choice(clock: Clock) -> None:
     chosen(network=random_network(seed=1))
     runs = clock.runs
@@ -317,7 +330,7 @@ def test_making_engines_imports_little() -> None:
 import sys
 from subpixel.engines import create
 from subpixel.network import bicubic
-for name in ("openvino", "onnxruntime"):
+for name in ("native", "openvino", "onnxruntime"):
     create(bicubic(2), name)
 print([name for name in ("onnx_ir", "sympy", "torch") if name in sys.modules])
 """

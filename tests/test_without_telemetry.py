@@ -39,7 +39,7 @@ import subpixel
 import subpixel.evaluation
 import subpixel.training.run
 
-for engine in ("auto", "openvino", "onnxruntime", "torch"):
+for engine in ("auto", "native", "openvino", "onnxruntime", "torch"):
     subpixel.Upscaler(engine=engine).image(np.zeros((8, 8, 3), np.uint8))
 model = torch.nn.Sequential(torch.nn.Upsample(scale_factor=2), torch.nn.Conv2d(3, 3, 3, padding=1)).eval()
 subpixel.rewrite(model, torch.zeros(1, 3, 8, 8), seconds=0)

@@ -18,6 +18,8 @@ from subpixel.network import LRNetwork
 Name = Literal["native", "openvino", "onnxruntime", "torch"]
 Precision = Literal["f32", "bf16"]
 
+NOT_A_NUMBER = "a network must give numbers; got NaN. Its weights are too large."
+
 log = logging.getLogger("subpixel")
 
 
@@ -75,7 +77,7 @@ class Engine(Protocol):
 def check_numbers(enlarged: NDArray[np.float32]) -> None:
     """Raise an error where a result is NaN."""
     if np.isnan(enlarged).any():
-        raise ValueError("a network must give numbers; got NaN. Its weights are too large.")
+        raise ValueError(NOT_A_NUMBER)
 
 
 def available() -> tuple[Name, ...]:

@@ -7,7 +7,7 @@ from weakref import finalize
 import numpy as np
 from numpy.typing import NDArray
 
-from subpixel.engines.engine import Engine, Name, Precision
+from subpixel.engines.engine import NOT_A_NUMBER, Engine, Name, Precision
 from subpixel.engines.library import (
     ACTIVATIONS,
     LIBRARY,
@@ -123,7 +123,7 @@ class Native(Engine):
         job = _Job(self, self._plan, planes, enlarged, (height, width, extra, threads))
         share(job.work, threads)
         if job.finish():
-            raise ValueError("a network must give numbers; got NaN. Its weights are too large.")
+            raise ValueError(NOT_A_NUMBER)
 
 
 class _Job:
