@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--network", default="espcn-x3")
     options = parser.parse_args()
     factor = subpixel.load(options.network).upscale_factor
-    ours = subpixel.Upscaler(options.network, precision="f32").plane
+    ours = subpixel.Upscaler(options.network).plane
     images = [read_array(file) for folder in options.folders for file in image_files(folder)]
     print(f"{options.network}, {len(images)} images, mean PSNR of the luma in dB\n")
     print("| JPEG quality of the small image | bicubic | ours | gain |\n|---|--:|--:|--:|")

@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path, help="folders of HR images")
     folders = parser.parse_args().folders
     networks = {name: subpixel.load(name) for name in shipped()}
-    upscalers = {name: subpixel.Upscaler(network, precision="f32") for name, network in networks.items()}
+    upscalers = {name: subpixel.Upscaler(network) for name, network in networks.items()}
     print(f"subpixel {subpixel.__version__}, float32, in which all engines agree\n")
     rows = {name: mean_rows(upscalers[name], network, folders) for name, network in networks.items()}
     print(as_markdown(rows))

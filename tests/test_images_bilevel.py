@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from subpixel.upscale import Upscaler
 
 KEPT = "black and white, as the original: 1 bit a pixel"
-UPSCALER = Upscaler(precision="f32")  # the networks that ship: bicubic interpolation does not ring as much
+UPSCALER = Upscaler()  # the networks that ship: bicubic interpolation does not ring as much
 
 
 def page(scale: int = 1) -> NDArray[np.bool_]:

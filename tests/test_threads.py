@@ -84,10 +84,10 @@ def test_an_engine_is_made_once_for_all_threads(name: Any, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("other", [lambda u: pickle.loads(pickle.dumps(u)), copy.copy, copy.deepcopy])
 def test_a_used_upscaler_is_copied_and_pickled(other: Callable[[Upscaler], Upscaler]) -> None:
-    upscaler = Upscaler(ESPCN, precision="f32")
+    upscaler = Upscaler(ESPCN)
     expected = upscaler.image(IMAGES[0])
     np.testing.assert_array_equal(other(upscaler).image(IMAGES[0]), expected)
-    np.testing.assert_array_equal(other(Upscaler(ESPCN, precision="f32")).image(IMAGES[0]), expected)
+    np.testing.assert_array_equal(other(Upscaler(ESPCN)).image(IMAGES[0]), expected)
 
 
 def test_an_upscaler_goes_to_another_process() -> None:

@@ -87,7 +87,7 @@ def test_what_overflows_in_the_end_is_an_error() -> None:
     last = LRConvolution(np.float32([[[[1]], [[-1]]]]), np.zeros(1, np.float32))
     network = LRNetwork(1, (rising, *[again] * 8, last))
     with pytest.raises(ValueError, match="a network must give numbers; got NaN"):
-        Upscaler(network, precision="f32").plane(np.full((4, 4), 200, np.uint8))
+        Upscaler(network).plane(np.full((4, 4), 200, np.uint8))
 
 
 def wide(channels: int, kernels: int) -> LRNetwork:

@@ -109,14 +109,14 @@ def test_a_margin_too_small_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_luma_goes_through_the_network_and_chroma_through_bicubic_interpolation() -> None:
     image = photo(40, 57)
-    enlarged = Upscaler(ESPCN, precision="f32").image(image)
+    enlarged = Upscaler(ESPCN).image(image)
     assert enlarged.dtype == np.uint8
     np.testing.assert_allclose(enlarged, reference_rgb(ESPCN, image), rtol=0, atol=0.51)
 
 
 def test_a_grey_image_is_the_rgb_image_of_that_grey() -> None:
     grey = photo(30, 40)[..., 0]
-    upscaler = Upscaler(ESPCN, precision="f32")
+    upscaler = Upscaler(ESPCN)
     as_rgb = upscaler.image(np.repeat(grey[..., None], 3, axis=2)).astype(int)
     assert np.abs(as_rgb - upscaler.image(grey)[..., None]).max() <= 1
 
@@ -125,14 +125,14 @@ def test_a_network_of_three_channels_takes_rgb() -> None:
     image = photo(30, 40)
     padded = np.pad(np.moveaxis(image, -1, 0) / 255, ((0, 0), *[(RGB_NETWORK.radius,) * 2] * 2), mode="edge")
     expected = np.moveaxis(evaluate(RGB_NETWORK, padded[None])[0], 0, -1)
-    enlarged = Upscaler(RGB_NETWORK, precision="f32").image(image)
+    enlarged = Upscaler(RGB_NETWORK).image(image)
     np.testing.assert_allclose(enlarged, np.clip(255 * expected, 0, 255), rtol=0, atol=0.51)
 
 
 def test_a_network_of_three_channels_takes_grey_too() -> None:
     grey = photo(30, 40)[..., 0]
     expected = np.clip(255 * reference_plane(RGB_NETWORK, grey / 255), 0, 255)
-    enlarged = Upscaler(RGB_NETWORK, precision="f32").image(grey)
+    enlarged = Upscaler(RGB_NETWORK).image(grey)
     np.testing.assert_allclose(enlarged, expected, rtol=0, atol=0.51)
 
 
@@ -241,7 +241,7 @@ def test_an_image_is_not_written_to() -> None:
 @pytest.mark.parametrize("engine", OTHERS)
 def test_any_engine_gives_the_same_image(engine: Any) -> None:
     image = photo(40, 50)
-    ours = Upscaler(ESPCN, precision="f32").image(image).astype(int)
+    ours = Upscaler(ESPCN).image(image).astype(int)
     assert np.abs(Upscaler(ESPCN, engine, "f32").image(image) - ours).max() <= 1
 
 

@@ -27,7 +27,7 @@ def main() -> None:
     folders = parser.parse_args().folders
     for name in shipped():
         network = subpixel.load(name)
-        record(network, mean_rows(subpixel.Upscaler(network, precision="f32"), network, folders), WEIGHTS)
+        record(network, mean_rows(subpixel.Upscaler(network), network, folders), WEIGHTS)
         print(f"{name} is recorded")
 
 
