@@ -57,6 +57,12 @@ def test_there_are_as_many_threads_as_processors(monkeypatch: pytest.MonkeyPatch
         assert Native(WIDE).threads == expected
 
 
+@pytest.mark.parametrize("threads", [0, -1])
+def test_no_thread_at_all_is_refused(threads: int) -> None:
+    with pytest.raises(ValueError, match=f"threads must be at least 1; got {threads}"):
+        Native(WIDE, threads=threads)
+
+
 @pytest.fixture
 def pool(monkeypatch: pytest.MonkeyPatch) -> workers._Pool:
     """A pool without workers, which nobody else uses."""

@@ -64,6 +64,8 @@ class Native(Engine):
         return ("f32",)
 
     def __init__(self, network: LRNetwork, precision: Precision = "f32", threads: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1; got {threads}.")
         self.precision = precision
         self.instruction_set = instruction_set()
         self.threads = min(_MOST_THREADS, threads or processors())
