@@ -8,6 +8,7 @@ namespace SUBPIXEL_ISA {
 struct Layer {
   int kernel_size, inputs, outputs, activation;
   bool winograd;
+  int vectors;  // of tiles that are computed at once
   const float *weight, *bias, *slope;
 
   int radius() const { return kernel_size / 2; }

@@ -23,12 +23,6 @@ struct Maps {
   float *at(int y, int channel, int x) const {
     return row[y] + (channel * TILE + x % TILE) * stride + x / TILE;
   }
-  Maps from(int rows, int tile) const {
-    Maps maps;
-    maps.stride = stride;
-    for (int y = 0; y < rows; y++) maps.row[y] = row[y] + tile;
-    return maps;
-  }
 };
 
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <stdlib.h>
+#include <string.h>
 
 #include "direct.hpp"
 #include "engine.hpp"
@@ -42,6 +43,7 @@ struct Plan : subpixel_plan {
   int upscale_factor, channels, layers, taps;  // taps of the skip, or 0
   int radius, margin;                          // margin: what the skip reads beyond the convolutions on each side
   Layer layer[MAX_CONVOLUTIONS + 1];           // from 1 on; 0 stands for the image
+  int lag[MAX_CONVOLUTIONS + 1];               // bands that a layer is behind the image
   const float *skip;                           // [phase][tap]
   char *weights;
   std::atomic<Workspace *> spare;
@@ -52,6 +54,9 @@ struct Plan : subpixel_plan {
   // Tiles, and bands, of the output of the layer before that a layer reads after those that it gives.
   int reach(int l) const { return l == 1 ? up(layer[1].kernel_size - 1 + margin, TILE) : layer[l].reach(); }
   int skip_reach() const { return taps ? up(radius + taps / 2, TILE) : 0; }
+  int maps_of(int l) const { return l ? layer[l].outputs : channels; }
+  // Bands that are kept of a layer, until the last one that reads them has done so; the skip reads the image at the end.
+  int ring_bands(int l) const { return lag[l == 0 && taps ? layers : l + 1] - lag[l] + 1; }
 };
 
 static bool is_valid(const subpixel_network &network) {
@@ -88,7 +93,8 @@ static Layer pack(Arena &arena, const subpixel_convolution &c, bool winograd) {
   if (weight) (winograd ? pack_winograd : pack_direct)(c, weight);
   const float *bias = copy(arena, c.bias, outputs);
   const float *slope = c.activation == SUBPIXEL_SLOPED ? copy(arena, c.slope, outputs) : nullptr;
-  return {c.kernel_size, c.in_channels, c.out_channels, c.activation, winograd, weight, bias, slope};
+  const int vectors = winograd ? winograd_vectors(c) : VECTORS;
+  return {c.kernel_size, c.in_channels, c.out_channels, c.activation, winograd, vectors, weight, bias, slope};
 }
 
 static void lay_out(Plan &plan, Arena &arena, const subpixel_network &network) {
@@ -112,6 +118,8 @@ static subpixel_plan *make_plan(const subpixel_network *network) {
   plan->margin = plan->radius - radius;
   Arena arena;
   lay_out(*plan, arena, *network);
+  for (int l = 1; l <= plan->layers; l++) plan->lag[l] = plan->lag[l - 1] + plan->reach(l);
+  if (plan->lag[plan->layers] < plan->skip_reach()) plan->lag[plan->layers] = plan->skip_reach();
   plan->weights = arena.base = (char *)malloc(arena.used);
   if (!arena.base) return free(plan), nullptr;
   arena.used = 0;

@@ -114,36 +114,33 @@ static void transform_outputs(const Layer &layer, const float *products, const M
     }
 }
 
-template <int M> static void winograd_part(const Layer &layer, const Maps &in, const Maps &out, float *scratch) {
-  float *products = scratch + (int64_t)layer.inputs * CHANNEL<M>;
-  transform_inputs<M>(layer, in, scratch);
-  multiply<M>(layer, scratch, products);
-  with_activation(layer, [&](auto activation) { transform_outputs<activation.value, M>(layer, products, out); });
+// A band, `vectors` vectors of tiles; `scratch` holds the transformed inputs, and their products with the weights.
+static void winograd(const Layer &layer, const Maps &in, const Maps &out, int vectors, float *scratch) {
+  with_vectors(vectors, [&](auto m) {
+    float *products = scratch + (int64_t)layer.inputs * CHANNEL<m.value>;
+    transform_inputs<m.value>(layer, in, scratch);
+    multiply<m.value>(layer, scratch, products);
+    with_activation(layer, [&](auto activation) {
+      transform_outputs<activation.value, m.value>(layer, products, out);
+    });
+  });
   if (layer.activation == SUBPIXEL_TANH)
     for (int o = 0; o < layer.outputs; o++)
       for (int y = 0; y < TILE; y++)
-        for (int x = 0; x < TILE; x++) tanh_in_place(out.at(y, o, x), M);
+        for (int x = 0; x < TILE; x++) tanh_in_place(out.at(y, o, x), vectors);
 }
 
 INLINE int64_t winograd_scratch(const Layer &layer) {
   return (int64_t)CHANNEL<VECTORS> * (layer.inputs + layer.outputs);
 }
 
-// Return how many vectors are computed at once: VECTORS, so that they share each weight; fewer where the transformed
-// values of a narrow layer stay in the first cache then. With fewer than 8 sums, multiplications wait for each other.
-INLINE int vectors_at_once(const Layer &layer) {
+// Return how many vectors are best computed at once: VECTORS, so that they share each weight; fewer where the
+// transformed values of a narrow layer stay in the first cache then. With fewer than 8 sums, multiplications wait for
+// each other.
+INLINE int winograd_vectors(const subpixel_convolution &c) {
   constexpr int64_t cache = 40000, least = LANES == 16 ? 1 : 2;  // bytes
-  const int64_t fitting = cache / (CHANNEL<1> * (int64_t)sizeof(float) * (layer.inputs + layer.outputs));
+  const int64_t fitting = cache / (CHANNEL<1> * (int64_t)sizeof(float) * (c.in_channels + c.out_channels));
   return fitting < least || fitting > VECTORS ? VECTORS : (int)fitting;
-}
-
-// A band, `vectors` vectors of tiles; `scratch` holds the transformed inputs, and their products with the weights.
-static void winograd(const Layer &layer, const Maps &in, const Maps &out, int vectors, float *scratch) {
-  const int most = vectors_at_once(layer);
-  for (int v = 0; v < vectors; v += most)
-    with_vectors(vectors - v < most ? vectors - v : most, [&](auto m) {
-      winograd_part<m.value>(layer, in.from(TILE + 2, v * LANES), out.from(TILE, v * LANES), scratch);
-    });
 }
 
 }  // namespace SUBPIXEL_ISA

@@ -1,0 +1,36 @@
+// How far a block reaches in each layer.
+//
+// Bits depend on where the tiles of 4 x 4 pixels lie, and on nothing else. All layers anchor them at the first pixel
+// that they give; so it is the same in blocks that start at tiles, if the tiles that these read are computed in full.
+// That takes one tile more for each layer, of a 3 x 3 kernel, on the right and below: see `measure`.
+#pragma once
+#include "plan.hpp"
+
+namespace SUBPIXEL_ISA {
+
+// A block along one axis: its pixels, and the tiles of each layer (bands, vertically); 0 is the image.
+struct Extent {
+  int64_t length;
+  int tiles[MAX_CONVOLUTIONS + 1];   // that are computed
+  int cleared[MAX_CONVOLUTIONS + 1]; // and with those after them that are read, and are zeros
+};
+
+// Return what is computed of `length` pixels, after which the image goes on for `after`: what these pixels and their
+// tiles need in full, as far as the image goes.
+static Extent measure(const Plan &plan, int64_t length, int64_t after) {
+  Extent extent = {};
+  extent.length = length;
+  int64_t there[MAX_CONVOLUTIONS + 1], needed = length;
+  there[plan.layers] = length + after;
+  for (int l = plan.layers; l > 0; l--) there[l - 1] = there[l] + 2 * plan.layer[l].radius();
+  for (int l = plan.layers; l > 0; l--) {
+    extent.tiles[l] = up(least(needed, there[l]), TILE);
+    extent.cleared[l] = l == plan.layers ? extent.tiles[l] : extent.tiles[l + 1] + plan.reach(l + 1);
+    needed = TILE * (int64_t)extent.tiles[l] + 2 * plan.layer[l].radius();
+  }
+  const int convolved = extent.tiles[1] + plan.reach(1), skipped = extent.tiles[plan.layers] + plan.skip_reach();
+  extent.tiles[0] = extent.cleared[0] = convolved > skipped ? convolved : skipped;
+  return extent;
+}
+
+}  // namespace SUBPIXEL_ISA
