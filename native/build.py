@@ -142,12 +142,13 @@ def _runner(compiler: list[str], folder: Path) -> Callable[..., None]:
 
     def run(*arguments: str) -> None:
         # Called in `native`, the compiler sees the same names of sources wherever the repository lies.
-        done = subprocess.run([*compiler, *arguments], cwd=NATIVE, env=os.environ | caches, check=False)
-        if done.returncode:
+        try:
+            subprocess.run([*compiler, *arguments], cwd=NATIVE, env=os.environ | caches, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
             raise BuildError(
-                f"the native engine must compile; {shlex.join(compiler)} failed and says above why. "
+                f"the native engine must compile; {shlex.join(compiler)} failed, and says above why. "
                 "Name another compiler in the environment variable CXX."
-            )
+            ) from error
 
     return run
 
