@@ -36,6 +36,12 @@ def test_the_command_reference_is_the_commands_help() -> None:
     assert TEXTS["docs/commands.md"] == reference
 
 
+def test_the_picture_of_the_engine_is_what_its_script_draws() -> None:
+    """If this fails: python docs/make_engine.py."""
+    drawn = runpy.run_path(str(ROOT / "docs" / "make_engine.py"))["picture"]()
+    assert (ROOT / "docs" / "engine.svg").read_text() == drawn
+
+
 @pytest.mark.parametrize("page", [name for name, text in TEXTS.items() if code(text, "python")])
 def test_python_in_the_documentation_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Python blocks of a page, one after the other, in a folder with a photo."""
