@@ -5,26 +5,27 @@
 
 namespace SUBPIXEL_ISA {
 
-// A rational function of degree 13 over 6, accurate to float32; beyond 7.905 the function is 1 to float32.
+// x P(x^2) / Q(x^2), of degrees 11 and 6, within 3e-7 of tanh: the least relative error up to 8.3, where tanh is 1 to
+// float32.
 INLINE V tanh_of(V x) {
-  constexpr float end = 7.90531110763549805f;
-  x = least(all(end), most(all(-end), x));
+  constexpr float end = 8.3f;
+  x = least(spread(end), most(spread(-end), x));
   const V y = x * x;
-  V p = fma(y, all(-2.76076847742355e-16f), all(2.00018790482477e-13f));
-  V q = fma(y, all(1.19825839466702e-06f), all(1.18534705686654e-04f));
-  p = fma(p, y, all(-8.60467152213735e-11f));
-  q = fma(q, y, all(2.26843463243900e-03f));
-  p = fma(p, y, all(5.12229709037114e-08f));
-  q = fma(q, y, all(4.89352518554385e-03f));
-  p = fma(p, y, all(1.48572235717979e-05f));
-  p = fma(p, y, all(6.37261928875436e-04f));
-  p = fma(p, y, all(4.89352455891786e-03f));
+  V p = fma(y, spread(2.17983635e-11f), spread(-1.41076564e-08f));
+  V q = fma(y, spread(2.34517167e-04f), spread(2.39508413e-02f));
+  p = fma(p, y, spread(9.69599569e-06f));
+  q = fma(q, y, spread(4.62950975e-01f));
+  p = fma(p, y, spread(2.9668163e-03f));
+  q = fma(q, y, spread(1.f));
+  p = fma(p, y, spread(1.296179e-01f));
+  p = fma(p, y, spread(1.f));
   return p * x / q;
 }
 
 // The activations that are cheap enough to apply before a result is stored; tanh would need too many registers there,
 // and runs over results that are still in the first cache.
-template <int ACTIVATION> INLINE V activated(V x, V slope) {
+template <int ACTIVATION>
+INLINE V activated(V x, V slope) {
   if constexpr (ACTIVATION == SUBPIXEL_RELU) return most(V{}, x);
   if constexpr (ACTIVATION == SUBPIXEL_SLOPED) return fma(slope, least(V{}, x), most(V{}, x));
   return x;

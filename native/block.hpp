@@ -1,7 +1,7 @@
 // The order in which the layers compute a block of the image.
 //
-// A block is computed from top to bottom, in steps. At each step
-// every layer gives a band of 4 rows, as soon as the layer before has those that it reads:
+// A block is computed from top to bottom, in steps. At each step every layer gives a band of 4 rows, as soon as the
+// layer before has given the rows that this one reads:
 //
 //   step          t          t + 1       t + 2        a 3 x 3 convolution reads bands j and j + 1 of the layer before,
 //   image         band t     t + 1       t + 2        to give band j: it lags behind by one band, and what it reads
@@ -88,8 +88,7 @@ static void give_result(const Plan &plan, const Image &image, Block &block, Chun
   for (int y = 0; y < TILE; y++) maps.row[y] = block.scratch + y * row_floats;
   float *scratch = block.scratch + TILE * row_floats;
   convolve(plan, l, block.ring[l - 1], maps, chunk, scratch);
-  if (plan.taps)
-    source = block.ring[0].maps(chunk.band * TILE + lead, TILE + plan.taps - 1, chunk.tile + lead / TILE);
+  if (plan.taps) source = block.ring[0].maps(chunk.band * TILE + lead, TILE + plan.taps - 1, chunk.tile + lead / TILE);
   const int64_t x = block.x + chunk.tile * TILE, rest = block.columns.length - chunk.tile * TILE;
   const int64_t pixels = least(chunk.vectors * LANES * TILE, rest);
   with_taps(plan.taps, [&](auto taps) {
@@ -116,7 +115,7 @@ static void do_band(const Plan &plan, const Image &image, Block &block, int l, i
   const int tiles = is_beyond ? 0 : block.columns.tiles[l];
   const int vectors = l ? plan.layer[l].vectors : VECTORS;
   for (int tile = 0; tile < tiles; tile += vectors * LANES) {
-    const Chunk chunk = {band, tile, (int)least(up(tiles - tile, LANES), vectors)};
+    const Chunk chunk = {band, tile, (int)least(divide_up(tiles - tile, LANES), vectors)};
     if (l == 0)
       read_image(plan, image, block, chunk);
     else if (l < plan.layers)
@@ -151,9 +150,9 @@ static int64_t scratch_floats(const Plan &plan) {
 
 // Give a block its memory, for at most `widest` tiles across.
 static void lay_out(const Plan &plan, Block &block, int64_t widest, Arena &arena) {
-  // Vectors reach beyond the tiles, and so do the taps of the skip. An odd number of cache lines keeps the rows of a
-  // ring out of each other's places in the cache.
-  const int64_t stride = (up(widest + 2 * LANES + 16, 16) | 1) * 16;
+  // Beyond the tiles, a vector reaches by LANES, the skip by one vector more, and a kernel by at most 12 tiles. An odd
+  // number of cache lines keeps the rows of a ring out of each other's places in the cache.
+  const int64_t stride = (divide_up(widest + 2 * LANES + 16, 16) | 1) * 16;
   for (int l = 0; l < plan.layers; l++) {
     Ring &ring = block.ring[l];
     ring.channels = plan.maps_of(l);

@@ -6,10 +6,11 @@
 //     int32 upscale_factor, channels, convolutions, skip_taps, height, width, extra, type
 //     each convolution: int32 kernel_size, in_channels, out_channels, activation; its weight, bias, slope
 //     skip; pixels of the type; results in float64, which are 0..1 for the codes of integers
-#include "subpixel.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "subpixel.h"
 
 static const double TOLERANCE = 5e-6;
 static const int MAX_CONVOLUTIONS = 128;
@@ -34,7 +35,8 @@ static void free_memory() {
   while (used > 0) free(blocks[--used]);
 }
 
-template <typename T> static const T *read(FILE *file, int64_t count) {
+template <typename T>
+static const T *read(FILE *file, int64_t count) {
   T *values = (T *)memory(count * sizeof(T));
   require(fread(values, sizeof(T), count, file) == (size_t)count, "the file must hold whole cases.");
   return values;
@@ -71,7 +73,12 @@ static Case read_case(FILE *file, const int32_t *head) {
     const int32_t *shape = read<int32_t>(file, 4);
     const int64_t size = shape[0], inputs = shape[1], outputs = shape[2];
     const float *weight = read<float>(file, outputs * inputs * size * size), *bias = read<float>(file, outputs);
-    layers[i] = {shape[0], shape[1], shape[2], shape[3], weight, bias,
+    layers[i] = {shape[0],
+                 shape[1],
+                 shape[2],
+                 shape[3],
+                 weight,
+                 bias,
                  shape[3] == SUBPIXEL_SLOPED ? read<float>(file, outputs) : nullptr};
     radius += size / 2;
   }

@@ -5,7 +5,7 @@
 
 namespace SUBPIXEL_ISA {
 
-// Packs (outputs, inputs, k, k) as [block of outputs][tap][input][output of the block].
+// Pack (outputs, inputs, k, k) as [block of outputs][tap][input][output of the block].
 static void pack_direct(const subpixel_convolution &from, float *to) {
   const int taps = from.kernel_size * from.kernel_size, inputs = from.in_channels;
   for_blocks(from.out_channels, [&](int first, auto block) {
@@ -15,25 +15,28 @@ static void pack_direct(const subpixel_convolution &from, float *to) {
   });
 }
 
-// One row, one column of each tile, one block of outputs.
+// Convolve one row, one column of each tile, for one block of outputs.
 template <int ACTIVATION, int N, int M>
 INLINE void direct_block(const Layer &layer, const float *const *tap, int64_t stride, int first, float *out,
                          int64_t out_stride) {
   const int taps = layer.kernel_size * layer.kernel_size;
   const float *weight = layer.weight + (int64_t)first * taps * layer.inputs;
   Sums<N, M> sum;
-  UNROLL for (int o = 0; o < N; o++) UNROLL for (int v = 0; v < M; v++) sum[o][v] = all(layer.bias[first + o]);
+  UNROLL
+  for (int o = 0; o < N; o++) UNROLL
+  for (int v = 0; v < M; v++) sum[o][v] = spread(layer.bias[first + o]);
 #pragma GCC unroll 1
   for (int t = 0; t < taps; t++, weight += (int64_t)N * layer.inputs)
     add_products<N, M>(sum, weight, tap[t], stride, layer.inputs);
-  UNROLL for (int o = 0; o < N; o++) {
-    const V slope = ACTIVATION == SUBPIXEL_SLOPED ? all(layer.slope[first + o]) : V{};
-    UNROLL for (int v = 0; v < M; v++)
-      store(out + o * out_stride + v * LANES, activated<ACTIVATION>(sum[o][v], slope));
+  UNROLL
+  for (int o = 0; o < N; o++) {
+    const V slope = ACTIVATION == SUBPIXEL_SLOPED ? spread(layer.slope[first + o]) : V{};
+    UNROLL
+    for (int v = 0; v < M; v++) store(out + o * out_stride + v * LANES, activated<ACTIVATION>(sum[o][v], slope));
   }
 }
 
-// A band, `vectors` vectors of tiles. The kernel's first column is `lead` pixels after the first one of `in`.
+// Convolve a band, `vectors` vectors of tiles. The kernel's first column is `lead` pixels after the first one of `in`.
 static void direct(const Layer &layer, const Maps &in, const Maps &out, int vectors, int lead) {
   const int k = layer.kernel_size;
   const float *tap[MAX_KERNEL_SIZE * MAX_KERNEL_SIZE];

@@ -7,10 +7,10 @@ namespace SUBPIXEL_ISA {
 
 constexpr int SKIP_CHUNK = CHUNK + LANES;  // tiles of a row that the skip interpolates vertically
 
-// Interpolate a row of one channel vertically: weighted[phase][column of the tile][tile]. TAPS is the number of taps, or
-// 0 for any.
+// Interpolate a row of one channel vertically: vertical[phase][column of the tile][tile], one vector more than the
+// chunk has, since taps reach beyond it. TAPS is the number of taps, or 0 for any.
 template <int TAPS>
-static void skip_rows(const Plan &plan, const Maps &image, int y, int channel, int vectors, float *weighted) {
+static void skip_rows(const Plan &plan, const Maps &image, int y, int channel, int vectors, float *vertical) {
   const int taps = TAPS ? TAPS : plan.taps;
   for (int x = 0; x < TILE; x++)
     for (int v = 0; v <= vectors; v++) {
@@ -18,15 +18,15 @@ static void skip_rows(const Plan &plan, const Maps &image, int y, int channel, i
       for (int t = 0; t < taps; t++) in[t] = keep(load(image.at(y + t, channel, x) + v * LANES));
       for (int phase = 0; phase < plan.upscale_factor; phase++) {
         V sum = {};
-        for (int t = 0; t < taps; t++) sum = fma(all(plan.skip[phase * taps + t]), in[t], sum);
-        store(weighted + (phase * TILE + x) * SKIP_CHUNK + v * LANES, sum);
+        for (int t = 0; t < taps; t++) sum = fma(spread(plan.skip[phase * taps + t]), in[t], sum);
+        store(vertical + (phase * TILE + x) * SKIP_CHUNK + v * LANES, sum);
       }
     }
 }
 
 // Interpolate horizontally and add the maps of a layer: streams[column of the tile][phase][tile].
 template <int TAPS>
-static void add_skip(const Plan &plan, const float *weighted, const Maps &maps, int y, int channel, int vectors,
+static void add_skip(const Plan &plan, const float *vertical, const Maps &maps, int y, int channel, int vectors,
                      float *streams) {
   const int taps = TAPS ? TAPS : plan.taps, lead = plan.skip_lead() % TILE;
   for (int x = 0; x < TILE; x++)
@@ -34,11 +34,11 @@ static void add_skip(const Plan &plan, const float *weighted, const Maps &maps, 
       V in[TAPS ? TAPS : MAX_SKIP_TAPS];
       for (int t = 0; t < taps; t++) {
         const int column = lead + x + t;
-        in[t] = keep(load(weighted + column % TILE * SKIP_CHUNK + column / TILE + v * LANES));
+        in[t] = keep(load(vertical + column % TILE * SKIP_CHUNK + column / TILE + v * LANES));
       }
       for (int phase = 0; phase < plan.upscale_factor; phase++) {
         V sum = load(maps.at(y, channel + phase, x) + v * LANES);
-        for (int t = 0; t < taps; t++) sum = fma(all(plan.skip[phase * taps + t]), in[t], sum);
+        for (int t = 0; t < taps; t++) sum = fma(spread(plan.skip[phase * taps + t]), in[t], sum);
         store(streams + (x * plan.upscale_factor + phase) * CHUNK + v * LANES, sum);
       }
     }
@@ -61,12 +61,12 @@ template <int TAPS, typename Visit>
 INLINE void finish_row(const Plan &plan, const Maps &maps, const Maps &image, int y, int channel, int vectors,
                        float *scratch, Visit visit) {
   const int r = plan.upscale_factor;
-  float *weighted = scratch, *streams = weighted + r * TILE * SKIP_CHUNK, *line = streams + r * TILE * CHUNK;
-  if (plan.taps) skip_rows<TAPS>(plan, image, y, channel, vectors, weighted);
+  float *vertical = scratch, *streams = vertical + r * TILE * SKIP_CHUNK, *line = streams + r * TILE * CHUNK;
+  if (plan.taps) skip_rows<TAPS>(plan, image, y, channel, vectors, vertical);
   for (int phase = 0; phase < r; phase++) {
     const int first = (channel * r + phase) * r;
     if (plan.taps)
-      add_skip<TAPS>(plan, weighted + phase * TILE * SKIP_CHUNK, maps, y, first, vectors, streams);
+      add_skip<TAPS>(plan, vertical + phase * TILE * SKIP_CHUNK, maps, y, first, vectors, streams);
     else
       copy_streams(plan, maps, y, first, vectors, streams);
     interleave(streams, CHUNK, r * TILE, vectors * LANES, line);
@@ -74,8 +74,9 @@ INLINE void finish_row(const Plan &plan, const Maps &maps, const Maps &image, in
   }
 }
 
-// Calls `visit` with the number of taps as a type's number: that of bicubic interpolation, that of nearest, or 0.
-template <typename Visit> INLINE void with_taps(int taps, Visit visit) {
+// Call `visit` with the number of taps as a type's number: that of bicubic interpolation, that of nearest, or 0.
+template <typename Visit>
+INLINE void with_taps(int taps, Visit visit) {
   if (taps == 5) return visit(Number<5>{});
   if (taps == 1) return visit(Number<1>{});
   visit(Number<0>{});

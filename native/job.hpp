@@ -7,6 +7,7 @@
 namespace SUBPIXEL_ISA {
 
 constexpr int64_t MOST_RING_BYTES = 1 << 25;  // of a block, unless one that is a chunk wide needs more
+constexpr int64_t MOST_BYTES = 1 << 28;       // of the rings of all threads, with the same exception
 constexpr int64_t BLOCK_TILES = 192;          // across at most, so that rings of narrow layers stay in the second cache
 
 struct Job : subpixel_job {
@@ -33,11 +34,11 @@ static int64_t widest(const Job &job) {
 }
 
 // Tiles across that the rings have memory for.
-static int64_t most_columns(const Plan &plan) {
+static int64_t most_columns(const Plan &plan, int threads) {
   int64_t bytes = 0;  // of a tile
   for (int l = 0; l < plan.layers; l++)
     bytes += (int64_t)plan.ring_bands(l) * TILE * plan.maps_of(l) * TILE * sizeof(float);
-  const int64_t fitting = least(MOST_RING_BYTES / bytes, BLOCK_TILES);
+  const int64_t fitting = least(least(MOST_RING_BYTES, MOST_BYTES / threads) / bytes, BLOCK_TILES);
   return fitting < CHUNK ? CHUNK : fitting;
 }
 
@@ -46,9 +47,10 @@ static double cost(const Plan &plan, const Extent &rows, const Extent &columns) 
   double sum = 0;
   for (int l = 1; l <= plan.layers; l++) {
     const Layer &layer = plan.layer[l];
-    const double pairs = (double)layer.inputs * layer.outputs, transforms = 150.0 * (layer.inputs + layer.outputs);
+    const double pairs = (double)layer.inputs * layer.outputs;
+    const double transforms = 150.0 * (layer.inputs + layer.outputs);  // 144 and 136, and loads
     const double of_tile = layer.winograd ? POINTS * pairs + transforms : TILE * TILE * layer.taps() * pairs;
-    sum += of_tile * rows.tiles[l] * up(columns.tiles[l], LANES);
+    sum += of_tile * rows.tiles[l] * divide_up(columns.tiles[l], LANES);
   }
   return sum;
 }
@@ -57,20 +59,21 @@ static double cost(const Plan &plan, const Extent &rows, const Extent &columns) 
 // should be few blocks; they should cost the same, and be as many as the threads or a multiple.
 static void cut(Job &job) {
   const Plan &plan = *job.plan;
-  const int64_t rows = up(job.image.height, TILE), columns = up(job.image.width, TILE);
-  const int64_t fewest = up(columns, most_columns(plan));
+  const int64_t rows = divide_up(job.image.height, TILE), columns = divide_up(job.image.width, TILE);
+  const int64_t fewest = divide_up(columns, most_columns(plan, job.threads));
   const int beyond = plan.lag[plan.layers];  // tiles that the first layer computes beyond those of a block
   double best = -1;
   for (int64_t wanted = fewest; wanted <= least(columns, fewest + job.threads - 1); wanted++) {
-    const int64_t width = up(up(columns, wanted) + beyond, LANES) * LANES - beyond;  // whole vectors
-    const int64_t across = up(columns, width);
+    const int64_t width = divide_up(divide_up(columns, wanted) + beyond, LANES) * LANES - beyond;  // whole vectors
+    const int64_t across = divide_up(columns, width);
     const Extent across_first = extent_of(job, 0, across, width, job.image.width);
     for (int64_t down = 1; down <= rows && (down == 1 || across * down <= 2 * job.threads); down++)
-      for (int64_t height = (rows - 1) / down + 1; height > 0; height--) {
+      // The first blocks give up rows until the last one, which computes no tiles beyond it, costs as much.
+      for (int64_t height = divide_up(rows, down); height > 0; height--) {
         if ((down - 1) * height >= rows) continue;  // nothing would be left for the last one
         const double first = cost(plan, extent_of(job, 0, down, height, job.image.height), across_first);
         const double last = cost(plan, extent_of(job, down - 1, down, height, job.image.height), across_first);
-        const double time = up(across * down, job.threads) * (first > last ? first : last);
+        const double time = divide_up(across * down, job.threads) * (first > last ? first : last);
         if (best < 0 || time < best) {
           best = time;
           job.block_rows = height;

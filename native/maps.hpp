@@ -10,8 +10,8 @@
 namespace SUBPIXEL_ISA {
 
 constexpr int TILE = 4;                               // rows and columns that Winograd gives at once; a band's rows
-constexpr int VECTORS = 3;                            // in a chunk of tiles, so that each weight serves three vectors
-constexpr int CHUNK = VECTORS * LANES;                // tiles
+constexpr int VECTORS = 3;                            // at most in a chunk; each weight serves all of them
+constexpr int CHUNK = VECTORS * LANES;                // tiles of the widest chunk
 constexpr int MAX_KERNEL_SIZE = 31;                   // as in network.py
 constexpr int MAX_ROWS = TILE + MAX_KERNEL_SIZE - 1;  // that a band of a convolution reads
 
@@ -20,12 +20,11 @@ struct Maps {
   float *row[MAX_ROWS];
   int64_t stride;
 
-  float *at(int y, int channel, int x) const {
-    return row[y] + (channel * TILE + x % TILE) * stride + x / TILE;
-  }
+  float *at(int y, int channel, int x) const { return row[y] + (channel * TILE + x % TILE) * stride + x / TILE; }
 };
 
 INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-INLINE int up(int64_t length, int64_t step) { return (int)((length + step - 1) / step); }
+// Return length / step, rounded up.
+INLINE int divide_up(int64_t length, int64_t step) { return (int)((length + step - 1) / step); }
 
 }  // namespace SUBPIXEL_ISA

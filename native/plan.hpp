@@ -1,8 +1,9 @@
 // A network made ready: its layers packed, and what they need of the image.
 #pragma once
-#include <atomic>
 #include <stdlib.h>
 #include <string.h>
+
+#include <atomic>
 
 #include "direct.hpp"
 #include "engine.hpp"
@@ -10,14 +11,16 @@
 
 namespace SUBPIXEL_ISA {
 
-constexpr int MAX_CONVOLUTIONS = 128, MAX_CHANNELS = 1024, MAX_UPSCALE_FACTOR = 16, MAX_SKIP_TAPS = 31;
+constexpr int MAX_CONVOLUTIONS = 128, MAX_CHANNELS = 1024, MAX_UPSCALE_FACTOR = 16;
+constexpr int MAX_SKIP_TAPS = 13;  // so that those of a chunk lie in one vector more, of 4 tiles or more
 
 // Memory that is handed out piece by piece. Without a base it only counts, so that the same code finds the size first.
 struct Arena {
   char *base = nullptr;
   size_t used = 0;
 
-  template <typename T> T *take(size_t count) {
+  template <typename T>
+  T *take(size_t count) {
     T *piece = base ? (T *)(base + used) : nullptr;
     used += (count * sizeof(T) + 63) / 64 * 64;
     return piece;
@@ -51,11 +54,11 @@ struct Plan : subpixel_plan {
   const Layer &last() const { return layer[layers]; }
   // Pixels from the first one of the planes to the first one that the skip reads.
   int skip_lead() const { return radius - taps / 2; }
-  // Tiles, and bands, of the output of the layer before that a layer reads after those that it gives.
-  int reach(int l) const { return l == 1 ? up(layer[1].kernel_size - 1 + margin, TILE) : layer[l].reach(); }
-  int skip_reach() const { return taps ? up(radius + taps / 2, TILE) : 0; }
+  // Return how many tiles, or bands, a layer reads of the one before after those that it gives.
+  int reach(int l) const { return l == 1 ? divide_up(layer[1].kernel_size - 1 + margin, TILE) : layer[l].reach(); }
+  int skip_reach() const { return taps ? divide_up(radius + taps / 2, TILE) : 0; }
   int maps_of(int l) const { return l ? layer[l].outputs : channels; }
-  // Bands that are kept of a layer, until the last one that reads them has done so; the skip reads the image at the end.
+  // Return how many bands of a layer are kept, until what reads them last has done so; for the image that is the skip.
   int ring_bands(int l) const { return lag[l == 0 && taps ? layers : l + 1] - lag[l] + 1; }
 };
 
@@ -75,8 +78,8 @@ static bool is_valid(const subpixel_network &network) {
   return given == network.channels * r * r;
 }
 
-// Winograd's transforms cost as much as they save where there is one channel to transform, or one to give.
-static bool pays_winograd(const subpixel_convolution &c) {
+// Winograd's transforms cost more than they save where there is one channel to transform, or one to give.
+static bool winograd_pays(const subpixel_convolution &c) {
   return c.kernel_size == 3 && c.in_channels > 1 && c.out_channels > 1;
 }
 
@@ -100,7 +103,7 @@ static Layer pack(Arena &arena, const subpixel_convolution &c, bool winograd) {
 static void lay_out(Plan &plan, Arena &arena, const subpixel_network &network) {
   for (int l = 1; l <= plan.layers; l++) {
     const subpixel_convolution &c = network.convolution[l - 1];
-    plan.layer[l] = pack(arena, c, pays_winograd(c) && !(l == 1 && plan.margin));
+    plan.layer[l] = pack(arena, c, winograd_pays(c) && !(l == 1 && plan.margin));
   }
   plan.skip = copy(arena, network.skip, (size_t)plan.upscale_factor * plan.taps);
 }

@@ -1,14 +1,20 @@
 // The C interface, and the choice of an instruction set that the processor has.
 //
-// The processor is asked itself, and by what it can do, not by its name: virtual machines hide instructions, and the
-// compilers' own __builtin_cpu_supports has denied AVX2 to machines that have it.
+// The processor itself is asked what it can do; its name proves nothing, since virtual machines hide instructions, and
+// the compilers' own __builtin_cpu_supports has denied AVX2 to machines that have it.
 #include "engine.hpp"
 
 #if defined __x86_64__
 #include <cpuid.h>
-namespace sse2 { extern const Engine engine; }
-namespace avx2 { extern const Engine engine; }
-namespace avx512 { extern const Engine engine; }
+namespace sse2 {
+extern const Engine engine;
+}
+namespace avx2 {
+extern const Engine engine;
+}
+namespace avx512 {
+extern const Engine engine;
+}
 
 // What the operating system saves when it changes threads: registers that it does not save cannot be used.
 static uint64_t saved_by_the_system() {
@@ -25,6 +31,7 @@ struct Processor {
   Processor() {
     uint32_t eax, ebx, ecx, edx;
     if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !has(ecx, bit_OSXSAVE | bit_AVX | bit_FMA)) return;
+    // Bits of the register XCR0: SSE and AVX; with them the mask registers and both parts of ZMM.
     const uint64_t saved = saved_by_the_system(), ymm = 0x6, zmm = 0xe6;
     if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return;
     avx2 = (saved & ymm) == ymm && has(ebx, bit_AVX2);
@@ -34,7 +41,7 @@ struct Processor {
 
 static const Engine *engine_at(int32_t index) {
   const Processor processor;
-  const Engine *found[4] = {};
+  const Engine *found[3] = {};  // the best first
   int count = 0;
   if (processor.avx512) found[count++] = &avx512::engine;
   if (processor.avx2) found[count++] = &avx2::engine;
@@ -42,7 +49,9 @@ static const Engine *engine_at(int32_t index) {
   return index >= 0 && index < count ? found[index] : nullptr;
 }
 #else
-namespace neon { extern const Engine engine; }
+namespace neon {
+extern const Engine engine;
+}
 
 static const Engine *engine_at(int32_t index) { return index == 0 ? &neon::engine : nullptr; }
 #endif

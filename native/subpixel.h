@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-/* What follows a convolution. Sloped: max(x, 0) + slope * min(x, 0), for leaky ReLU and PReLU. */
+/* The activation that follows a convolution. Sloped: max(x, 0) + slope * min(x, 0), for leaky ReLU and PReLU. */
 enum { SUBPIXEL_IDENTITY, SUBPIXEL_TANH, SUBPIXEL_RELU, SUBPIXEL_SLOPED };
 
 /* The type of pixels. Integers stand for 0..1: code / 255, code / 65535. */
@@ -36,7 +36,7 @@ typedef struct {
 typedef struct {
   int32_t upscale_factor, channels, convolutions, skip_taps;
   const subpixel_convolution *convolution;
-  const float *skip; /* (upscale_factor, skip_taps) */
+  const float *skip; /* (upscale_factor, skip_taps); not read where skip_taps is 0 */
 } subpixel_network;
 
 /* Pixels in memory: the first one, the type, and the distances in bytes from each plane, row and pixel to the next. */
@@ -56,12 +56,14 @@ SUBPIXEL_API const char *subpixel_isa(int32_t index);
 SUBPIXEL_API subpixel_plan *subpixel_plan_make(const subpixel_network *network, int32_t isa_index);
 SUBPIXEL_API void subpixel_plan_free(subpixel_plan *plan);
 
-/* Begin a run. With m the radius of the network, the planes are (channels, height + 2m + extra, width + 2m + extra),
-   and the result is (channels, upscale_factor * height, upscale_factor * width). Both stay the caller's, and must live
-   until the job is freed. At most `threads` threads will work. NULL where a size is not valid, or memory is missing.
+/* Begin a run over an image. With m the radius of the network, the planes are (channels, height + 2m + extra,
+   width + 2m + extra), and the result is (channels, upscale_factor * height, upscale_factor * width). Both stay the
+   caller's, and must live until the job is freed. At most `threads` threads will work. NULL where a size is not valid,
+   or memory is missing.
 
-   Pixels of `extra`, after the context on the right and below, do not change a result beyond rounding. Given enough of
-   them, the result of a tile is bit for bit that of the whole, where tiles start at multiples of 4 pixels. */
+   Pixels of `extra`, after the context on the right and below, do not change a result beyond rounding. Where there are
+   as many as the sum over the layers of 4 ceil((k - 1) / 4) - (k - 1), with k the kernel size, the result of a part of
+   an image is bit for bit that of the whole, if parts start at multiples of 4 pixels. */
 SUBPIXEL_API subpixel_job *subpixel_job_make(subpixel_plan *plan, const subpixel_planes *planes,
                                              const subpixel_planes *result, int64_t height, int64_t width,
                                              int64_t extra, int32_t threads);

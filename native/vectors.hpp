@@ -1,4 +1,4 @@
-// Vectors of floats: the dozen operations that the kernels are made of, for each instruction set.
+// Vectors of floats: the few operations that differ from one instruction set to the next.
 //
 // All else is arithmetic on GCC's and Clang's vector types, which looks the same for each.
 #pragma once
@@ -29,22 +29,24 @@ constexpr int LANES = 4, REGISTERS = 32;
 constexpr int LANES = 4, REGISTERS = 16;
 #endif
 
-template <typename T, int N> struct VectorOf {
+template <typename T, int N>
+struct VectorOf {
   typedef T Type __attribute__((vector_size(N * sizeof(T))));
   typedef T Unaligned __attribute__((vector_size(N * sizeof(T)), aligned(alignof(T)), may_alias));
 };
 typedef VectorOf<float, LANES>::Type V;
 typedef VectorOf<float, LANES>::Unaligned UnalignedV;
-typedef VectorOf<float, 4>::Type V4;  // a quarter of a tile row each lane, whatever LANES is
+typedef VectorOf<float, 4>::Type V4;  // four floats, whatever LANES is: what `transpose` works on
 typedef VectorOf<float, 4>::Unaligned UnalignedV4;
 
 INLINE V load(const float *p) { return *(const UnalignedV *)p; }
 INLINE void store(float *p, V v) { *(UnalignedV *)p = v; }
 INLINE V4 load4(const float *p) { return *(const UnalignedV4 *)p; }
 INLINE void store4(float *p, V4 v) { *(UnalignedV4 *)p = v; }
-INLINE V all(float x) { return x - V{}; }
+INLINE V spread(float x) { return x - V{}; }  // a sum would lose the sign of -0
 
-// fma(a, b, c) = a b + c; least and most give their second argument where one is NaN, so that NaN is not lost.
+// fma(a, b, c) = a b + c, rounded once, except by SSE2. `least` and `most` give b where a or b is NaN: what may be NaN
+// must stand there, so that it is not lost.
 #if defined __AVX512F__
 INLINE V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE V least(V a, V b) { return _mm512_min_ps(a, b); }
@@ -63,7 +65,7 @@ INLINE V least(V a, V b) { return (V)vminq_f32((float32x4_t)a, (float32x4_t)b); 
 INLINE V most(V a, V b) { return (V)vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
 #endif
 
-// Keeps a loaded value in its register. GCC folds the load into each operation that uses it, and is bound by loads.
+// Keep a loaded value in its register. GCC folds the load into each operation that uses it, and is bound by loads.
 INLINE V keep(V v) {
 #if defined __x86_64__ && !defined __clang__
   asm("" : "+v"(v));
