@@ -349,6 +349,37 @@ def test_what_is_made_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert library.calls["subpixel_job_free"] == 5  # one was not made
 
 
+def test_a_run_in_a_cycle_with_its_engine_is_freed_before_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interruption that is kept holds the frames, and so the run and the engine, in one cycle."""
+    freed: list[str] = []
+
+    class Recorder:
+        def __getattr__(self, name: str) -> Callable[..., Any]:
+            def call(*arguments: Any) -> Any:
+                freed.extend([name] if name.endswith("free") else [])
+                return getattr(LIBRARY, name)(*arguments)
+
+            return call
+
+    def interrupted(_work: object, _threads: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(native, "LIBRARY", Recorder())
+    monkeypatch.setattr(native, "share", interrupted)
+
+    def use() -> None:
+        made = Native(NETWORK)
+        try:
+            made(planes_for(NETWORK, 5, 6)[None])
+        except KeyboardInterrupt as error:
+            kept = error
+            assert kept is not None
+
+    use()
+    gc.collect()
+    assert freed == ["subpixel_job_free", "subpixel_plan_free"]
+
+
 def test_an_image_for_which_there_is_no_memory_is_told_with_its_sizes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from threading import Barrier, Event, Thread, current_thread, main_thread
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -99,6 +100,31 @@ def test_nobody_waits_for_a_busy_worker() -> None:
     assert done == [1]
 
 
+def test_a_call_that_is_withdrawn_holds_no_image(pool: workers._Pool) -> None:
+    """It stays in the queue for as long as all workers are busy."""
+    busy, release = Barrier(3), Event()
+
+    def hold() -> None:
+        busy.wait(60)
+        release.wait(60)
+
+    class Work:
+        def __call__(self) -> None:
+            pass
+
+    holder = Thread(target=workers.share, args=(hold, 2))
+    holder.start()
+    busy.wait(60)  # until the holder and the only worker are at work
+    work = Work()
+    held = ref(work)
+    workers.share(work, 2)
+    del work
+    assert pool._calls.qsize() == 1
+    assert held() is None
+    release.set()
+    holder.join(60)
+
+
 def test_a_system_without_another_thread_leaves_the_work_to_the_caller(
     pool: workers._Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +135,7 @@ def test_a_system_without_another_thread_leaves_the_work_to_the_caller(
     expected = Native(WIDE, threads=1)(planes)
     monkeypatch.setattr(Thread, "start", refused)
     np.testing.assert_array_equal(Native(WIDE, threads=4)(planes), expected)
-    assert pool._workers == 0
+    assert pool._workers == pool._calls.qsize() == 0
 
 
 @pytest.mark.usefixtures("pool")

@@ -134,13 +134,13 @@ class _Job:
     def __init__(
         self, engine: Native, plan: int, planes: NDArray[Any], enlarged: NDArray[Any], sizes: tuple[int, ...]
     ) -> None:
-        self._kept = engine, planes, enlarged
+        self._kept = planes, enlarged
         self._job = LIBRARY.subpixel_job_make(plan, _view(planes), _view(enlarged), *sizes)
         if self._job is None:
             raise MemoryError(
                 f"the work on an image must fit into memory; got {planes.shape}, to become {enlarged.shape}."
             )
-        self._free = finalize(self, LIBRARY.subpixel_job_free, self._job)
+        self._free = finalize(self, _free_job, self._job, engine)
         self._free.atexit = False
 
     def work(self) -> None:
@@ -150,6 +150,15 @@ class _Job:
     def finish(self) -> bool:
         """Free the run, on which no thread works any more; return whether a result was NaN."""
         return bool(self._free())
+
+
+def _free_job(job: int, _engine: Native) -> bool:
+    """Free a run; return whether a result was NaN.
+
+    The engine is an argument so that its plan is freed later: what lies in one cycle, as after an error, is
+    collected in any order.
+    """
+    return bool(LIBRARY.subpixel_job_free(job))
 
 
 def _extra(network: LRNetwork) -> int:

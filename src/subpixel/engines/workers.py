@@ -57,7 +57,9 @@ class _Call:
 
     def settle(self) -> None:
         """Withdraw the call, or wait until the worker that has begun is finished."""
-        if not self._taken.acquire(blocking=False):
+        if self._taken.acquire(blocking=False):
+            del self._work  # it holds images, and the call stays in the queue while all workers are busy
+        else:
             self._running.acquire()
 
 
@@ -74,12 +76,12 @@ class _Pool:
 
     def call(self, work: Work, helpers: int) -> list[_Call]:
         """Ask for help."""
-        calls = [_Call(work) for _ in range(helpers)]
         # Where the system has no other thread, or Python is about to exit, those that there are do the work.
         with self._growing, suppress(RuntimeError):
             while self._workers < helpers:
                 Thread(target=_serve, args=(self._calls,), name="subpixel", daemon=True).start()
                 self._workers += 1
+        calls = [_Call(work) for _ in range(min(helpers, self._workers))]
         for call in calls:
             self._calls.put(call)
         return calls
