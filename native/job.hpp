@@ -8,6 +8,7 @@ namespace SUBPIXEL_ISA {
 
 constexpr int64_t MOST_RING_BYTES = 1 << 25;  // of a block, unless one that is a chunk wide needs more
 constexpr int64_t MOST_BYTES = 1 << 28;       // of the rings of all threads, with the same exception
+constexpr size_t MOST_WORKSPACE = 1 << 30;    // of all threads; what needs more has fewer of them
 constexpr int64_t BLOCK_TILES = 192;          // across at most, so that rings of narrow layers stay in the second cache
 
 struct Job : subpixel_job {
@@ -88,6 +89,10 @@ static void cut(Job &job) {
 
 constexpr int64_t MOST_PIXELS = (int64_t)1 << 30;  // along a side, so that no index of tiles overflows
 
+static bool has_type(const subpixel_planes &planes) {
+  return planes.type >= SUBPIXEL_FLOAT32 && planes.type <= SUBPIXEL_UINT16;
+}
+
 static Workspace *take_workspace(Plan &plan, size_t size) {
   Workspace *space = plan.spare.exchange(nullptr);
   if (space && space->size >= size) return space;
@@ -99,6 +104,7 @@ static subpixel_job *make_job(subpixel_plan *base, const subpixel_planes *planes
                               int64_t height, int64_t width, int64_t extra, int32_t threads) {
   if (height < 1 || width < 1 || extra < 0 || threads < 1 || threads > 1024) return nullptr;
   if (height > MOST_PIXELS || width > MOST_PIXELS || extra > MOST_PIXELS) return nullptr;
+  if (!has_type(*planes) || !has_type(*result)) return nullptr;
   Job *job = (Job *)calloc(1, sizeof(Job));
   if (!job) return nullptr;
   job->plan = (Plan *)base;
@@ -109,7 +115,8 @@ static subpixel_job *make_job(subpixel_plan *base, const subpixel_planes *planes
   Block block;
   lay_out(*job->plan, block, widest(*job), arena);
   job->bytes = arena.used;
-  job->threads = (int)least(threads, job->down * job->across);
+  const int64_t fitting = MOST_WORKSPACE / job->bytes;
+  job->threads = (int)least(least(threads, fitting ? fitting : 1), job->down * job->across);
   job->space = take_workspace(*job->plan, job->bytes * job->threads);
   return job->space ? job : (free(job), nullptr);
 }

@@ -5,6 +5,10 @@
 
 #include <atomic>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
 #include "direct.hpp"
 #include "engine.hpp"
 #include "winograd.hpp"
@@ -21,10 +25,25 @@ struct Arena {
 
   template <typename T>
   T *take(size_t count) {
+    const size_t bytes = count * sizeof(T), whole = (bytes + 63) / 64 * 64 + GAP;
     T *piece = base ? (T *)(base + used) : nullptr;
-    used += (count * sizeof(T) + 63) / 64 * 64;
+    if (base) watch(base + used, bytes, whole);
+    used += whole;
     return piece;
   }
+
+ private:
+  // AddressSanitizer sees accesses beyond a piece, where it lies in a block of memory that others share.
+#ifdef __SANITIZE_ADDRESS__
+  static constexpr size_t GAP = 64;
+  static void watch(char *piece, size_t bytes, size_t whole) {
+    ASAN_UNPOISON_MEMORY_REGION(piece, bytes);
+    ASAN_POISON_MEMORY_REGION(piece + bytes, whole - bytes);
+  }
+#else
+  static constexpr size_t GAP = 0;
+  static void watch(char *, size_t, size_t) {}
+#endif
 };
 
 // Memory for jobs, kept by the plan from one job to the next: to ask for it anew costs as much as a small image.
@@ -65,7 +84,8 @@ struct Plan : subpixel_plan {
 static bool is_valid(const subpixel_network &network) {
   const int r = network.upscale_factor, n = network.convolutions, taps = network.skip_taps;
   if (r < 1 || r > MAX_UPSCALE_FACTOR || n < 1 || n > MAX_CONVOLUTIONS || network.channels < 1) return false;
-  if (taps < 0 || taps > MAX_SKIP_TAPS || (taps && taps % 2 == 0)) return false;
+  if (!network.convolution) return false;
+  if (taps < 0 || taps > MAX_SKIP_TAPS || (taps && (taps % 2 == 0 || !network.skip))) return false;
   int given = network.channels;
   for (int l = 0; l < n; l++) {
     const subpixel_convolution &c = network.convolution[l];
@@ -73,6 +93,7 @@ static bool is_valid(const subpixel_network &network) {
     if (c.out_channels < 1 || c.out_channels > MAX_CHANNELS) return false;
     if (c.kernel_size < 1 || c.kernel_size > MAX_KERNEL_SIZE || c.kernel_size % 2 == 0) return false;
     if (c.activation < SUBPIXEL_IDENTITY || c.activation > SUBPIXEL_SLOPED) return false;
+    if (!c.weight || !c.bias || (c.activation == SUBPIXEL_SLOPED && !c.slope)) return false;
     given = c.out_channels;
   }
   return given == network.channels * r * r;

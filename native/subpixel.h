@@ -58,8 +58,8 @@ SUBPIXEL_API void subpixel_plan_free(subpixel_plan *plan);
 
 /* Begin a run over an image. With m the radius of the network, the planes are (channels, height + 2m + extra,
    width + 2m + extra), and the result is (channels, upscale_factor * height, upscale_factor * width). Both stay the
-   caller's, and must live until the job is freed. At most `threads` threads will work. NULL where a size is not valid,
-   or memory is missing.
+   caller's, and must live until the job is freed. At most `threads` threads will work. NULL where a size or a type is
+   not valid, or memory is missing.
 
    Pixels of `extra`, after the context on the right and below, do not change a result beyond rounding. Where there are
    as many as the sum over the layers of 4 ceil((k - 1) / 4) - (k - 1), with k the kernel size, the result of a part of

@@ -129,7 +129,13 @@ def macs(network: LRNetwork, height: int, width: int) -> int:
     return total
 
 
-def planes_for(network: LRNetwork, height: int, width: int, extra: int = 0) -> NDArray[np.float32]:
+def planes_for(network: LRNetwork, *size: int, extra: int = 0) -> NDArray[np.float32]:
     """Random pixels of an image with its context."""
-    sides = [side + 2 * network.radius + extra for side in (height, width)]
+    sides = [side + 2 * network.radius + extra for side in size]
     return np.random.default_rng(0).random((network.channels, *sides), dtype=np.float32)
+
+
+def result_for(network: LRNetwork, *size: int, dtype: Any = np.float32) -> NDArray[Any]:
+    """Memory for the enlarged image."""
+    r = network.upscale_factor
+    return np.zeros((network.channels, r * size[0], r * size[1]), dtype)

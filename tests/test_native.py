@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import evaluate, planes_for, random_network, recipes, sizes
+from networks import evaluate, planes_for, random_network, recipes, result_for, sizes
 from numpy.typing import NDArray
 
 from subpixel.engines import native
@@ -28,11 +28,6 @@ def native_with(network: LRNetwork, isa: str, threads: int = 1) -> Native:
         made = Native(network, threads=threads)
     made._macs = max(made._macs, threads * native._MACS_PER_THREAD)
     return made
-
-
-def result_for(network: LRNetwork, height: int, width: int, dtype: Any = np.float32) -> NDArray[Any]:
-    r = network.upscale_factor
-    return np.zeros((network.channels, r * height, r * width), dtype)
 
 
 # Values
@@ -105,13 +100,13 @@ def test_tiles_with_their_extra_pixels_have_the_bits_of_the_whole(data: st.DataO
     network, dtype = random_network(**data.draw(RECIPES)), data.draw(DTYPES)
     size = data.draw(sizes(network))
     made = native_with(network, isa)
-    planes, whole = planes_for(network, *size, extra=made.extra), result_for(network, *size, dtype)
+    planes, whole = planes_for(network, *size, extra=made.extra), result_for(network, *size, dtype=dtype)
     made.into(planes, whole)
     starts = [4 * data.draw(st.integers(0, (side - 1) // 4)) for side in size]
     lengths = [data.draw(st.integers(1, side - start)) for side, start in zip(size, starts, strict=True)]
     reach, r = 2 * network.radius + made.extra, network.upscale_factor
     spans = list(zip(starts, lengths, strict=True))
-    tile = result_for(network, *lengths, dtype)
+    tile = result_for(network, *lengths, dtype=dtype)
     made.into(planes[:, *(slice(start, start + length + reach) for start, length in spans)], tile)
     part = whole[:, *(slice(r * start, r * (start + length)) for start, length in spans)]
     np.testing.assert_array_equal(tile, part)
@@ -158,11 +153,11 @@ def test_one_pixel_that_is_no_number_is_an_error(data: st.DataObject, isa: str) 
     network = random_network(**data.draw(RECIPES))
     size, dtype = data.draw(sizes(network)), data.draw(DTYPES)
     planes, made = planes_for(network, *size), native_with(network, isa)
-    made.into(planes, result_for(network, *size, dtype))
+    made.into(planes, result_for(network, *size, dtype=dtype))
     y, x = (network.radius + data.draw(st.integers(0, side - 1)) for side in size)
     planes[data.draw(st.integers(0, network.channels - 1)), y, x] = np.nan
     with pytest.raises(ValueError, match="a network must give numbers; got NaN"):
-        made.into(planes, result_for(network, *size, dtype))
+        made.into(planes, result_for(network, *size, dtype=dtype))
 
 
 POINTWISE = [None, "tanh", "relu", "leaky_relu", "prelu"]

@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from contestants import hide
-from networks import evaluate, random_network
+from networks import evaluate, planes_for, random_network, result_for
 from numpy.typing import NDArray
 
-from subpixel.engines import available, create, engine, native
+from subpixel.engines import available, create, engine, library, native
 from subpixel.engines.library import instruction_sets
 from subpixel.engines.native import Native
 from subpixel.network import LRConvolution, LRNetwork, bicubic, load
@@ -23,16 +24,6 @@ NETWORK = random_network(2, widths=(16, 8))
 RGB = random_network(3, 3, widths=(12, 8), activations=("prelu", "leaky_relu", None), skip="bicubic")
 WIDE = random_network(2, widths=(64, 32))
 RNG = np.random.default_rng(0)
-
-
-def planes_for(network: LRNetwork, *size: int, extra: int = 0) -> NDArray[np.float32]:
-    sides = [side + 2 * network.radius + extra for side in size]
-    return np.random.default_rng(1).random((network.channels, *sides), dtype=np.float32)
-
-
-def result_for(network: LRNetwork, *size: int, dtype: Any = np.float32) -> NDArray[Any]:
-    r = network.upscale_factor
-    return np.zeros((network.channels, r * size[0], r * size[1]), dtype)
 
 
 # The instruction set
@@ -121,6 +112,16 @@ def test_a_file_that_is_no_library_is_an_import_error(
     monkeypatch.setattr(ctypes, "CDLL", lambda _: LOAD(str(file)))
     with pytest.raises(ImportError, match="the library of the native engine must load; got"):
         create(NETWORK, "native")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems look at a library before they load it")
+@pytest.mark.parametrize("length", [0, 1, 63, 64, 5000, 100_000, -64, -1])
+def test_a_truncated_library_is_an_import_error(length: int, tmp_path: Path) -> None:
+    """An interrupted installation leaves one; the system would kill the process."""
+    whole, part = Path(library.__file__).with_name(library._FILE), tmp_path / "libsubpixel.so"
+    part.write_bytes(whole.read_bytes()[:length])
+    with pytest.raises(ImportError, match=r"the library of the native engine must load; got .*too short"):
+        library._load(part)
 
 
 # Arrays that must not reach C

@@ -5,6 +5,7 @@ why where that cannot be done.
 """
 
 import ctypes
+import struct
 import sys
 from ctypes import POINTER, Structure, c_char_p, c_int32, c_int64, c_void_p
 from itertools import count, takewhile
@@ -70,10 +71,24 @@ _FUNCTIONS = {
 }
 
 
-def _load() -> ctypes.CDLL:
+def _check_whole(path: Path) -> None:
+    """Raise an `OSError` where a library of Linux ends early: the system would kill the process that loads it."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head[:4] != b"\x7fELF":
+        return
+    if len(head) == 64:
+        (start,), (size, number) = struct.unpack_from("<Q", head, 40), struct.unpack_from("<HH", head, 58)
+        if path.stat().st_size >= start + size * number:  # the table of its sections is its end
+            return
+    raise OSError(f"{path}: file too short")
+
+
+def _load(path: Path) -> ctypes.CDLL:
     """Load the library; its functions run without Python's lock."""
     try:
-        library = ctypes.CDLL(str(Path(__file__).with_name(_FILE)))
+        _check_whole(path)
+        library = ctypes.CDLL(str(path))
         for name, (result, arguments) in _FUNCTIONS.items():
             function = getattr(library, name)
             function.restype, function.argtypes = result, arguments
@@ -85,7 +100,7 @@ def _load() -> ctypes.CDLL:
     return library
 
 
-LIBRARY = _load()
+LIBRARY = _load(Path(__file__).with_name(_FILE))
 
 
 def instruction_sets() -> tuple[str, ...]:
