@@ -72,7 +72,7 @@ _FUNCTIONS = {
 
 
 def _check_whole(path: Path) -> None:
-    """Raise an `OSError` where a library of Linux ends early: the system would kill the process that loads it."""
+    """Raise an `OSError` where a library of Linux ends early: the system would kill who loads it."""
     with path.open("rb") as file:
         head = file.read(64)
     if head[:4] != b"\x7fELF":
