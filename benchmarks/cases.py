@@ -51,6 +51,7 @@ CASES = [
     *(Case(f"espcn-x{r}-360p", partial(load, f"espcn-x{r}"), 640, 360) for r in (2, 3, 4)),
     *(Case(f"espcn-x{r}-1080p", partial(load, f"espcn-x{r}"), 1920, 1080) for r in (2, 3, 4)),
     Case("nano", partial(random, 2, (1, 8, 8, 8, 8, 4), "bicubic"), 1920, 1080),
+    Case("nano-shallow", partial(random, 2, (1, 8, 8, 8, 4), "bicubic"), 1920, 1080),
     Case("fast", partial(random, 2, (1, *[16] * 5, 4), "bicubic"), 960, 540),
     Case("best", partial(random, 3, (1, *[32] * 10, 9), "bicubic"), 640, 360),
     Case("compact", partial(random, 4, (3, *[64] * 17, 48), "nearest"), 320, 180),

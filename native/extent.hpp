@@ -28,8 +28,7 @@ static Extent measure(const Plan &plan, int64_t length, int64_t after) {
     extent.cleared[l] = l == plan.layers ? extent.tiles[l] : extent.tiles[l + 1] + plan.reach(l + 1);
     needed = TILE * (int64_t)extent.tiles[l] + 2 * plan.layer[l].radius();
   }
-  const int convolved = extent.tiles[1] + plan.reach(1), skipped = extent.tiles[plan.layers] + plan.skip_reach();
-  extent.tiles[0] = extent.cleared[0] = convolved > skipped ? convolved : skipped;
+  extent.tiles[0] = extent.cleared[0] = extent.tiles[1] + plan.reach(1);  // no skip reaches further
   return extent;
 }
 

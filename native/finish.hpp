@@ -8,17 +8,16 @@ namespace SUBPIXEL_ISA {
 constexpr int SKIP_CHUNK = CHUNK + LANES;  // tiles of a row that the skip interpolates vertically
 
 // Interpolate a row of one channel vertically: vertical[phase][column of the tile][tile], one vector more than the
-// chunk has, since taps reach beyond it. TAPS is the number of taps, or 0 for any.
+// chunk has, since taps reach beyond it.
 template <int TAPS>
 static void skip_rows(const Plan &plan, const Maps &image, int y, int channel, int vectors, float *vertical) {
-  const int taps = TAPS ? TAPS : plan.taps;
   for (int x = 0; x < TILE; x++)
     for (int v = 0; v <= vectors; v++) {
-      V in[TAPS ? TAPS : MAX_SKIP_TAPS];
-      for (int t = 0; t < taps; t++) in[t] = keep(load(image.at(y + t, channel, x) + v * LANES));
+      V in[TAPS];
+      for (int t = 0; t < TAPS; t++) in[t] = keep(load(image.at(y + t, channel, x) + v * LANES));
       for (int phase = 0; phase < plan.upscale_factor; phase++) {
         V sum = {};
-        for (int t = 0; t < taps; t++) sum = fma(spread(plan.skip[phase * taps + t]), in[t], sum);
+        for (int t = 0; t < TAPS; t++) sum = fma(spread(plan.skip[phase * TAPS + t]), in[t], sum);
         store(vertical + (phase * TILE + x) * SKIP_CHUNK + v * LANES, sum);
       }
     }
@@ -28,17 +27,17 @@ static void skip_rows(const Plan &plan, const Maps &image, int y, int channel, i
 template <int TAPS>
 static void add_skip(const Plan &plan, const float *vertical, const Maps &maps, int y, int channel, int vectors,
                      float *streams) {
-  const int taps = TAPS ? TAPS : plan.taps, lead = plan.skip_lead() % TILE;
+  const int lead = plan.skip_lead() % TILE;
   for (int x = 0; x < TILE; x++)
     for (int v = 0; v < vectors; v++) {
-      V in[TAPS ? TAPS : MAX_SKIP_TAPS];
-      for (int t = 0; t < taps; t++) {
+      V in[TAPS];
+      for (int t = 0; t < TAPS; t++) {
         const int column = lead + x + t;
         in[t] = keep(load(vertical + column % TILE * SKIP_CHUNK + column / TILE + v * LANES));
       }
       for (int phase = 0; phase < plan.upscale_factor; phase++) {
         V sum = load(maps.at(y, channel + phase, x) + v * LANES);
-        for (int t = 0; t < taps; t++) sum = fma(spread(plan.skip[phase * taps + t]), in[t], sum);
+        for (int t = 0; t < TAPS; t++) sum = fma(spread(plan.skip[phase * TAPS + t]), in[t], sum);
         store(streams + (x * plan.upscale_factor + phase) * CHUNK + v * LANES, sum);
       }
     }
@@ -62,10 +61,10 @@ INLINE void finish_row(const Plan &plan, const Maps &maps, const Maps &image, in
                        float *scratch, Visit visit) {
   const int r = plan.upscale_factor;
   float *vertical = scratch, *streams = vertical + r * TILE * SKIP_CHUNK, *line = streams + r * TILE * CHUNK;
-  if (plan.taps) skip_rows<TAPS>(plan, image, y, channel, vectors, vertical);
+  if constexpr (TAPS > 0) skip_rows<TAPS>(plan, image, y, channel, vectors, vertical);
   for (int phase = 0; phase < r; phase++) {
     const int first = (channel * r + phase) * r;
-    if (plan.taps)
+    if constexpr (TAPS > 0)
       add_skip<TAPS>(plan, vertical + phase * TILE * SKIP_CHUNK, maps, y, first, vectors, streams);
     else
       copy_streams(plan, maps, y, first, vectors, streams);
@@ -74,7 +73,8 @@ INLINE void finish_row(const Plan &plan, const Maps &maps, const Maps &image, in
   }
 }
 
-// Call `visit` with the number of taps as a type's number: that of bicubic interpolation, that of nearest, or 0.
+// Call `visit` with the number of taps as a type's number: that of bicubic interpolation, that of nearest, or 0 for no
+// skip.
 template <typename Visit>
 INLINE void with_taps(int taps, Visit visit) {
   if (taps == 5) return visit(Number<5>{});

@@ -16,7 +16,6 @@
 namespace SUBPIXEL_ISA {
 
 constexpr int MAX_CONVOLUTIONS = 128, MAX_CHANNELS = 1024, MAX_UPSCALE_FACTOR = 16;
-constexpr int MAX_SKIP_TAPS = 13;  // so that those of a chunk lie in one vector more, of 4 tiles or more
 
 // Memory that is handed out piece by piece. Without a base it only counts, so that the same code finds the size first.
 struct Arena {
@@ -75,7 +74,6 @@ struct Plan : subpixel_plan {
   int skip_lead() const { return radius - taps / 2; }
   // Return how many tiles, or bands, a layer reads of the one before after those that it gives.
   int reach(int l) const { return l == 1 ? divide_up(layer[1].kernel_size - 1 + margin, TILE) : layer[l].reach(); }
-  int skip_reach() const { return taps ? divide_up(radius + taps / 2, TILE) : 0; }
   int maps_of(int l) const { return l ? layer[l].outputs : channels; }
   // Return how many bands of a layer are kept, until what reads them last has done so; for the image that is the skip.
   int ring_bands(int l) const { return lag[l == 0 && taps ? layers : l + 1] - lag[l] + 1; }
@@ -85,7 +83,7 @@ static bool is_valid(const subpixel_network &network) {
   const int r = network.upscale_factor, n = network.convolutions, taps = network.skip_taps;
   if (r < 1 || r > MAX_UPSCALE_FACTOR || n < 1 || n > MAX_CONVOLUTIONS || network.channels < 1) return false;
   if (!network.convolution) return false;
-  if (taps < 0 || taps > MAX_SKIP_TAPS || (taps && (taps % 2 == 0 || !network.skip))) return false;
+  if (taps != 0 && ((taps != 1 && taps != 5) || !network.skip)) return false;
   int given = network.channels;
   for (int l = 0; l < n; l++) {
     const subpixel_convolution &c = network.convolution[l];
@@ -143,7 +141,6 @@ static subpixel_plan *make_plan(const subpixel_network *network) {
   Arena arena;
   lay_out(*plan, arena, *network);
   for (int l = 1; l <= plan->layers; l++) plan->lag[l] = plan->lag[l - 1] + plan->reach(l);
-  if (plan->lag[plan->layers] < plan->skip_reach()) plan->lag[plan->layers] = plan->skip_reach();
   plan->weights = arena.base = (char *)malloc(arena.used);
   if (!arena.base) return free(plan), nullptr;
   arena.used = 0;

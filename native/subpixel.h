@@ -30,7 +30,7 @@ typedef struct {
 
 /* An LR network. The last convolution gives channels * upscale_factor**2 outputs, as PyTorch's pixel_shuffle takes
    them. The skip is a separable interpolation of the image itself: output phase (py, px) has the taps
-   skip[py][ty] * skip[px][tx], which sum to one; skip_taps is odd, or 0 for no skip.
+   skip[py][ty] * skip[px][tx], which sum to one; skip_taps is 5 (bicubic), 1 (nearest), or 0 for no skip.
 
    Planes are taken less one half, and results are given plus one half: give the network x -> f(x + 0.5) - 0.5. */
 typedef struct {
