@@ -56,6 +56,7 @@ rewriter.onnx: files geometry kernels measure rewriter.cache rewriter.decide rew
   rewriter.proof rewriter.reference rewriter.report rewriter.sites rewriter.target without_telemetry
 rewriter: rewriter.cache rewriter.decide rewriter.onnx rewriter.pytorch rewriter.report
 network: files kernels
+exporting: files network root
 codes:
 engines.engine: codes network
 engines.cache: files
@@ -64,7 +65,7 @@ engines.workers:
 engines.native: engines.engine engines.library engines.workers measure network
 engines.choice: engines.cache engines.engine engines.native measure network
 engines.openvino: engines.engine kernels network without_telemetry
-engines.onnxruntime: engines.engine network without_telemetry
+engines.onnxruntime: engines.engine exporting network without_telemetry
 engines.torch: engines.engine network
 engines: engines.choice engines.engine network
 raster:
@@ -106,8 +107,8 @@ studies.skip: kernels studies.lab
 studies.when: studies.lab
 studies.residual: studies.lab
 studies:
-cli: engines evaluation files images jobs models network rewriter rewriter.decide rewriter.onnx root studies
-  studies.lab training upscale
+cli: engines evaluation exporting files images jobs models network rewriter rewriter.decide rewriter.onnx root
+  studies studies.lab training upscale
 __main__: cli
 root:
 """
@@ -123,7 +124,7 @@ HOME_OF = {
     "openvino": {"without_telemetry.openvino"},
     "onnxruntime": {"without_telemetry.onnxruntime"},
     "onnx_ir": {"rewriter.onnx"},
-    "onnx": {"engines.onnxruntime", "rewriter.onnx.files"},
+    "onnx": {"exporting.onnx", "rewriter.onnx.files"},
     "safetensors": {"network"},
     "lightning_fabric": {"training.run"},
     "pytorch_optimizer": {"training.loop"},

@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import logging
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,14 @@ def network_names(incomplete: str) -> list[str]:
 def local_path(text: str | Path) -> Path:
     """Return a path, a default as it is; refuse what `name_or_path` refuses."""
     return text if isinstance(text, Path) else Path(name_or_path(text))
+
+
+def check_writable(path: Path | None) -> None:
+    """Refuse at once a path whose writing would fail after minutes."""
+    if path is not None and not path.parent.is_dir():
+        raise ValueError(f"its folder must exist; got {path}.")
+    if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
+        raise ValueError(f"it must be a file in a folder that can be written to; got {path}.")
 
 
 def _log_from(level: int) -> Callable[[bool], bool]:

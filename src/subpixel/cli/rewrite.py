@@ -1,6 +1,5 @@
 """`subpixel rewrite`: make an ONNX model that up-samples faster."""
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from subpixel.cli.errors import as_option_error, interruptible
-from subpixel.cli.options import Debug, Verbose, local_path
+from subpixel.cli.options import Debug, Verbose, check_writable, local_path
 from subpixel.cli.show import bar_progress, printable
 
 
@@ -95,7 +94,7 @@ def rewrite(
 
     for option, path in {"--out": out, "--json": report_to, "--cache": cache}.items():
         with as_option_error(option):
-            _writable(path)
+            check_writable(path)
     with as_option_error("--seconds"):
         Settings(seconds=seconds)
     with as_option_error("--seed"):
@@ -130,14 +129,6 @@ def rewrite(
         save_model(result, destination)
         line = f"{destination}" if report.changed else f"{destination}: equal to {model}"
         print(printable(line))
-
-
-def _writable(path: Path | None) -> None:
-    """Refuse at once a path whose writing would fail after minutes."""
-    if path is not None and not path.parent.is_dir():
-        raise ValueError(f"its folder must exist; got {path}.")
-    if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
-        raise ValueError(f"it must be a file in a folder that can be written to; got {path}.")
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:

@@ -1,0 +1,62 @@
+"""`subpixel export`: write a network in a form that other programs run."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from subpixel.cli.errors import as_option_error
+from subpixel.cli.options import Debug, Verbose, check_writable, local_path, name_or_path, network_names
+from subpixel.cli.show import printable
+
+
+def export(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="NETWORK",
+            help="A shipped name, or a safetensors file.",
+            parser=name_or_path,
+            autocompletion=network_names,
+        ),
+    ],
+    *,
+    to: Annotated[Literal["onnx"], typer.Option(help="The form: a model for any ONNX runtime.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="OUT",
+            help="The file to write; it must not exist. Without it NETWORK.onnx.",
+            parser=local_path,
+        ),
+    ] = None,
+    _verbose: Verbose = False,
+    _debug: Debug = False,
+) -> None:
+    """Write a network in a form that other programs run.
+
+    An ONNX model takes planes of any size, float32 in 0..1, and pads them itself. What it gives may lie a
+    little beyond 0..1.
+
+    Needs: pip install 'subpixel[onnx]'
+
+    Example: subpixel export espcn-x2 --to onnx
+
+    Example: subpixel export mine.safetensors --to onnx --out mine.onnx
+    """
+    from subpixel.network import load
+
+    with as_option_error("NETWORK"):
+        loaded = load(network)
+    destination = out or Path(f"{network.removesuffix('.safetensors')}.{to}")
+    with as_option_error("--out"):
+        check_writable(destination)
+        if destination.exists():
+            raise ValueError(f"it must not exist; got {destination}. Remove it, or choose another.")
+    with as_option_error("--to"):
+        from subpixel.exporting.onnx import export as write
+
+        write(loaded, destination)
+    print(printable(destination))
