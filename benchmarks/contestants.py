@@ -34,9 +34,9 @@ ONNX_RUNTIME, OPENVINO, OPENVINO_BF16 = "ONNX Runtime", "OpenVINO f32", "OpenVIN
 ACNET = "pyanime4k, its own ACNet"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Contestant:
-    """A network on an image, ready to run.
+    """A network on an image, ready to run until it is freed.
 
     Attributes:
         name: what runs it.
@@ -55,6 +55,10 @@ class Contestant:
     limit: Callable[[int], object] = lambda _: None
     ours: bool = False
     same: bool = True
+
+    def free(self) -> None:
+        """Let go of what runs, which may hold a gigabyte of feature maps; the name and its like stay."""
+        del self.run
 
 
 def native(network: LRNetwork, planes: Planes, threads: int) -> Iterator[Contestant]:

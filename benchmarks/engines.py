@@ -90,6 +90,8 @@ def measure(
     turns = Turns(everyone, probes, quiet)
     natives = [contestants[threads][0] for threads in contestants]
     turns.run(seconds, [*natives, *(other for other in everyone if other.name in RIVALS)])
+    for contestant in everyone:
+        contestant.free()
     operations = 2 * network.macs_per_lr_pixel * case.width * case.height
     return Result(case, operations, contestants, differences, turns)
 
