@@ -11,6 +11,7 @@ import pytest
 from networks import random_network
 
 from subpixel import cli
+from subpixel.exporting.glsl import shader
 from subpixel.exporting.onnx import model
 from subpixel.network import load
 
@@ -46,6 +47,12 @@ def test_a_shipped_network_goes_into_the_working_folder(run: Run) -> None:
     assert onnx.load("espcn-x2.onnx") == model(load("espcn-x2"))
 
 
+def test_a_shader_goes_there_too_and_needs_no_onnx(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert run("espcn-x2", "--to", "glsl") == (0, "espcn-x2.glsl\n", [])
+    assert Path("espcn-x2.glsl").read_text() == shader(load("espcn-x2"))
+
+
 def test_a_network_of_ones_own_is_written_beside_it_or_where_one_says(run: Run) -> None:
     mine = "models/mine.safetensors"
     assert run(mine, "--to", "onnx") == (0, "models/mine.onnx\n", [])
@@ -64,6 +71,11 @@ def test_a_network_of_ones_own_is_written_beside_it_or_where_one_says(run: Run) 
         ),
         (("text.safetensors", "--to", "onnx"), 2, "text.safetensors must hold a valid LR network"),
         (("espcn-x2", "--to", "coreml"), 2, "Invalid value for '--to': 'coreml' is not"),
+        (
+            ("models/mine.safetensors", "--to", "glsl"),
+            2,
+            "Invalid value for --to: a shader enlarges luma, so the network must have one channel; got 3.",
+        ),
         (("espcn-x2",), 2, "Missing option '--to'"),
         ((), 2, "Missing argument 'NETWORK'"),
         (

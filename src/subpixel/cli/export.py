@@ -21,14 +21,17 @@ def export(
         ),
     ],
     *,
-    to: Annotated[Literal["onnx"], typer.Option(help="The form: a model for any ONNX runtime.")],
+    to: Annotated[
+        Literal["onnx", "glsl"],
+        typer.Option(help="The form: a model for any ONNX runtime, or a shader for mpv and libplacebo."),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
             metavar="OUT",
-            help="The file to write; it must not exist. Without it NETWORK.onnx.",
+            help="The file to write; it must not exist. Without it NETWORK.onnx or NETWORK.glsl.",
             parser=local_path,
         ),
     ] = None,
@@ -38,13 +41,14 @@ def export(
     """Write a network in a form that other programs run.
 
     An ONNX model takes planes of any size, float32 in 0..1, and pads them itself. What it gives may lie a
-    little beyond 0..1.
+    little beyond 0..1. A GLSL shader enlarges the luma of the films that mpv shows; it takes networks of one
+    channel.
 
-    Needs: pip install 'subpixel[onnx]'
+    --to onnx needs: pip install 'subpixel[onnx]'
 
     Example: subpixel export espcn-x2 --to onnx
 
-    Example: subpixel export mine.safetensors --to onnx --out mine.onnx
+    Example: subpixel export mine.safetensors --to glsl --out mine.glsl
     """
     from subpixel.network import load
 
@@ -56,7 +60,9 @@ def export(
         if destination.exists():
             raise ValueError(f"it must not exist; got {destination}. Remove it, or choose another.")
     with as_option_error("--to"):
-        from subpixel.exporting.onnx import export as write
-
+        if to == "onnx":
+            from subpixel.exporting.onnx import export as write
+        else:
+            from subpixel.exporting.glsl import export as write
         write(loaded, destination)
     print(printable(destination))
