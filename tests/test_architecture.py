@@ -68,6 +68,7 @@ engines.openvino: engines.engine kernels network without_telemetry
 engines.onnxruntime: engines.engine exporting network without_telemetry
 engines.torch: engines.engine network
 engines: engines.choice engines.engine network
+converting: engines geometry kernels network
 raster:
 colour: network
 stage: codes colour engines network raster
