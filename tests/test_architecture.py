@@ -91,7 +91,7 @@ images.writer: files images.carry images.containers images.formats images.libvip
 images: images.folders images.formats images.reader images.writer
 jobs: images
 upscale: engines images network raster stage tiles
-models: network
+models: kernels network
 degradation: colour
 evaluation.metrics:
 evaluation: degradation evaluation.metrics images

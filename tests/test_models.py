@@ -29,12 +29,12 @@ MODEL = Cubic
 
 def test_a_model_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file beside the others is a model under its name; nothing else is edited."""
-    assert list(MODELS) == ["espcn"]
+    assert list(MODELS) == ["espcn", "plain"]
     (tmp_path / "cubic.py").write_text(CUBIC)
     monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
-    assert sorted(MODELS) == ["cubic", "espcn"]
+    assert sorted(MODELS) == ["cubic", "espcn", "plain"]
     assert MODELS["cubic"](3).lr_network().upscale_factor == 3
-    assert (MODELS["espcn"], len(MODELS)) == (ESPCN, 2)
+    assert (MODELS["espcn"], len(MODELS)) == (ESPCN, 3)
 
 
 @pytest.mark.parametrize("name", ["base", "os", "espcn.py", ""])

@@ -49,6 +49,57 @@ def test_a_network_is_trained_and_says_how(photos, tmp_path, monkeypatch, capsys
     assert f"{stage['validation_psnr']:.3f} dB" in capsys.readouterr().out
 
 
+CONFIG = """
+model = "plain"
+scale = 2
+data = ["{photos}"]
+out = "{out}"
+steps = 3
+batch = 2
+patch = 8
+learning-rate = 1e-3
+loss = "charbonnier"
+option = {{channels = 4, layers = 3}}
+"""
+
+
+def test_a_run_is_a_file(photos, tmp_path, monkeypatch) -> None:
+    """What the command line gives comes first; the record holds all that decided."""
+    out, config = tmp_path / "mine.safetensors", tmp_path / "mine.toml"
+    config.write_text(CONFIG.format(photos=photos, out=out))
+    assert subpixel(monkeypatch, "train", "--config", config, "--steps", 2) == 0
+    network = load(out)
+    assert [c.weight.shape[:2] for c in network.convolutions] == [(4, 1), (4, 4), (4, 4)]
+    (stage,) = network.metadata["training"]
+    wanted = {"model": "plain", "channels": 4, "steps": 2, "loss": "charbonnier", "learning_rate": 1e-3}
+    assert stage["recipe"].items() >= wanted.items()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("model = ", "it must be a readable TOML file"),
+        ("rate = 1", "its entries must be among model, data, out, scale"),
+        ("resume = true", "got 'resume'"),
+        ("config = 'mine.toml'", "got 'config'"),
+        ("data = ['x']\nout = 'a.safetensors'", "MODEL"),
+        ("model = 'plain'\ndata = ['x']\nout = 'a.safetensors'\nscale = 'two'", "valid integer"),
+        ("model = 'plain'\ndata = ['x']\nout = 'a.safetensors'\nloss = 'l3'", "is not one of"),
+        (
+            "model = 'plain'\ndata = ['{photos}']\nout = '{photos}/a.safetensors'\noption = {{layers = 1}}",
+            "layers 2",
+        ),
+        ("model = 'plain'\ndata = 3\nout = 'a.safetensors'", "3: No such file or directory"),
+        ("model = ['plain']\ndata = ['x']\nout = 'a.safetensors'", "model must be one value; got ['plain']"),
+    ],
+)
+def test_a_file_that_is_no_run_is_one_line(photos, tmp_path, monkeypatch, capsys, text, complaint) -> None:
+    (tmp_path / "mine.toml").write_text(text.format(photos=photos))
+    assert subpixel(monkeypatch, "train", "--config", tmp_path / "mine.toml") in (1, 2)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert complaint in line
+
+
 def test_the_record_names_the_images_that_were_read(photos, tmp_path) -> None:
     """Folders are walked once: an image that comes while the run goes on is not counted."""
     out = tmp_path / "mine.safetensors"

@@ -3,8 +3,8 @@
 """The algebra: from weights of up-samplers to weights of low-resolution (LR) convolutions, and back.
 
 The functions are pure and take any array-API array (NumPy, PyTorch, ...). They add zeros, reverse taps, split
-and move axes, so nothing is rounded (except where a resize sums taps), and gradients pass through. Spatial
-axes are independent, and there may be any number of them.
+and move axes, so nothing is rounded (except where taps are summed), and gradients pass through. Spatial axes
+are independent, and there may be any number of them.
 
 Layouts are PyTorch's: (c_in, c_out // groups, *k) for a transposed convolution, (c_out, c_in // groups, *k)
 for a convolution, and the phases of a channel side by side, channel c * r**d + f, where `pixel_shuffle` looks
@@ -319,6 +319,43 @@ def strided_to_unshuffled(weight: ArrayT, geometry: Sequence[Axis], *, groups: i
     return _transpose(transposed_to_lr(weight, geometry, form="aligned", groups=groups), groups)
 
 
+def compose_convs(first: ArrayT, second: ArrayT) -> ArrayT:
+    """Return the kernel of the one convolution that two convolutions make, one after the other.
+
+    conv(conv(x, first), second) = conv(x, composed). No padding may lie between them. A bias of the first
+    becomes the constant second.sum(spatial axes) @ bias.
+
+    Args:
+        first: (c, c_in, *j), of stride 1.
+        second: (c_out, c, *k), of stride 1.
+
+    Returns:
+        (c_out, c_in, *(j + k - 1)), with composed[o, i, u] = sum of second[o, c, t] * first[c, i, u - t] over
+        the channels c and the taps t.
+
+    Raises:
+        ValueError: the second does not take the channels of the first, or their axes differ in number.
+
+    Example:
+        >>> compose_convs(np.array([[[1, 2]]]), np.array([[[1, 0, -1]]]))
+        array([[[ 1,  2, -1, -2]]])
+    """
+    _check(first, 1)
+    if second.ndim != first.ndim or second.shape[1] != first.shape[0]:
+        raise ValueError(
+            "the second convolution must take the channels of the first, on as many axes; got kernels of "
+            f"{tuple(first.shape)} and {tuple(second.shape)}."
+        )
+    xp = _namespace(first)
+    ndim = first.ndim - 2
+    products = xp.tensordot(second, first, axes=((1,), (0,)))  # (c_out, *k, c_in, *j)
+    pairs = (axis for i in range(ndim) for axis in (1 + i, 2 + ndim + i))
+    weight = xp.permute_dims(products, (0, 1 + ndim, *pairs))
+    for axis in range(2, 2 + ndim):
+        weight = _sum_diagonals(weight, axis)
+    return weight
+
+
 def crd_to_dcr(weight: ArrayT, phases: int) -> ArrayT:
     """Return a weight of an LR convolution with its output channels reordered from CRD to DCR.
 
@@ -478,6 +515,15 @@ def _pad(weight: ArrayT, axis: int, low: int, high: int) -> ArrayT:
         xp.broadcast_to(zero, (*weight.shape[:axis], size, *weight.shape[axis + 1 :])) for size in (low, high)
     )
     return xp.concat([before, weight, after], axis=axis)
+
+
+def _sum_diagonals(weight: ArrayT, axis: int) -> ArrayT:
+    """Return two neighbouring axes of taps as one: the sums where the two indices have the same sum."""
+    shorter = axis if weight.shape[axis] <= weight.shape[axis + 1] else axis + 1
+    count = weight.shape[shorter]
+    rows = [weight[(slice(None),) * shorter + (index,)] for index in range(count)]
+    first, *others = (_pad(row, axis, index, count - 1 - index) for index, row in enumerate(rows))
+    return sum(others, start=first)
 
 
 def _first(weight: ArrayT, axis: int, count: int) -> ArrayT:

@@ -3,28 +3,60 @@
 import os
 import shlex
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from subpixel.cli.errors import as_option_error, interruptible
+from subpixel.cli.errors import as_option_error, describe, interruptible
 from subpixel.cli.options import Debug, Verbose, local_path, name_or_path, network_names
 from subpixel.cli.show import printable
 from subpixel.models import MODELS
-from subpixel.training.recipe import Recipe
+from subpixel.training.recipe import Loss, Recipe
 
 if TYPE_CHECKING:
     from subpixel.training.loop import ProgressReport
+
+_NOT_IN_A_CONFIG = ("-config", "resume", "verbose", "debug", "help")
 
 
 def _model_name(text: str) -> str:
     if text not in MODELS:
         raise typer.BadParameter(f"it must be one of {', '.join(MODELS)}; got {text!r}.")
     return text
+
+
+def _take_config(context: typer.Context, file: Path | None) -> Path | None:
+    """Make what a TOML file holds the defaults of the command."""
+    if file is not None:
+        try:
+            values = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise typer.BadParameter(f"it must be a readable TOML file; {describe(error)}") from error
+        known = {each.name.replace("_", "-"): each for each in context.command.params if each.name}
+        known = {name: each for name, each in known.items() if name not in _NOT_IN_A_CONFIG}
+        for name in values:
+            if name not in known:
+                raise typer.BadParameter(f"its entries must be among {', '.join(known)}; got {name!r}.")
+        context.default_map = {
+            each.name: _as_given(name, values[name], several=getattr(each, "multiple", False))
+            for name, each in known.items()
+            if name in values
+        }
+    return file
+
+
+def _as_given(name: str, value: Any, *, several: bool) -> str | list[str]:
+    """Return a value as a command line would give it: as text, a table as a list of NAME=VALUE."""
+    if isinstance(value, dict):
+        value = [f"{each}={value[each]}" for each in value]
+    if isinstance(value, list) and not several:
+        raise typer.BadParameter(f"{name} must be one value; got {value}.")
+    return [str(each) for each in (value if isinstance(value, list) else [value])] if several else str(value)
 
 
 def train(
@@ -54,6 +86,17 @@ def train(
         ),
     ],
     *,
+    _config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE.toml",
+            help="A file of arguments and options by name; those of the command line come first.",
+            parser=local_path,
+            callback=_take_config,
+            is_eager=True,
+        ),
+    ] = None,
     scale: Annotated[int, typer.Option(min=2, max=16, help="The upscale factor.")] = 3,
     option: Annotated[
         list[str] | None,
@@ -78,6 +121,7 @@ def train(
     learning_rate: Annotated[
         float, typer.Option(help="The highest learning rate, which falls along a cosine.")
     ] = Recipe.learning_rate,
+    loss: Annotated[Loss, typer.Option(help="What the training lowers.")] = Recipe.loss,
     seed: Annotated[
         int, typer.Option(min=0, help="Seeds the first weights and the choice of patches.")
     ] = Recipe.seed,
@@ -98,6 +142,8 @@ def train(
     Example: subpixel train espcn --scale 3 --data photos --out mine.safetensors
 
     Example: subpixel train espcn --data photos --out mine.safetensors --resume
+
+    Example: subpixel train --config nano-x2.toml
     """
     from subpixel.network import load
     from subpixel.training.run import check_output, run
@@ -108,7 +154,7 @@ def train(
         chosen = MODELS[model].parse_options(dict(map(_name_and_value, option or ())))
     with as_option_error("--start"):
         first = None if start is None else load(start)
-    recipe = Recipe(steps=steps, batch=batch, patch=patch, learning_rate=learning_rate, seed=seed)
+    recipe = Recipe(steps=steps, batch=batch, patch=patch, learning_rate=learning_rate, seed=seed, loss=loss)
     with _training_progress(steps) as report, interruptible("--resume continues from the last checkpoint"):
         network = run(
             partial(MODELS[model], scale, **chosen),

@@ -14,13 +14,13 @@ from subpixel.evaluation.metrics import psnr
 from subpixel.extras import needing
 from subpixel.models.base import Model
 from subpixel.training.data import Pair, Patches
-from subpixel.training.recipe import Recipe
+from subpixel.training.recipe import Loss, Recipe
 
 with needing("train"):
     import torch
     from pytorch_optimizer import SOAP
     from torch import Tensor, nn
-    from torch.nn.functional import mse_loss
+    from torch.nn.functional import l1_loss, mse_loss
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class ProgressReport:
 
     Attributes:
         step: the number of steps done.
-        loss: the mean squared error of the steps since the last report.
+        loss: the mean loss of the steps since the last report.
         validation_psnr: the PSNR in dB of the moving average of the weights, when it was last measured.
     """
 
@@ -88,6 +88,18 @@ def train(
     return run.average
 
 
+def charbonnier_loss(sr: Tensor, hr: Tensor) -> Tensor:
+    """Return the mean of sqrt(error^2 + 1e-6): Lai et al. 2017 (arXiv:1704.03915), section 3.2."""
+    return (sr - hr).square().add(1e-6).sqrt().mean()
+
+
+LOSSES: Mapping[Loss, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": mse_loss,
+    "l1": l1_loss,
+    "charbonnier": charbonnier_loss,
+}
+
+
 def soap(parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
     """Return the optimizer of the networks that ship; `Recipe` says why."""
     return SOAP(parameters, lr=rate, weight_decay=0.0)
@@ -130,7 +142,7 @@ class _Run:
             group["lr"] = self._recipe.rate(index)
         batch = self._patches.batch(index, self._recipe.batch)
         lr, hr = (_to_device(planes, self._fabric) for planes in batch)
-        loss = mse_loss(self._wrapped(lr), hr)
+        loss = LOSSES[self._recipe.loss](self._wrapped(lr), hr)
         self._optimizer.zero_grad()
         self._fabric.backward(loss)
         self._optimizer.step()

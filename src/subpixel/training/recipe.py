@@ -2,13 +2,16 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
+
+Loss = Literal["mse", "l1", "charbonnier"]
 
 
 @dataclass(frozen=True)
 class Recipe:
     """The numbers of a run; two runs of one recipe on one machine give the same weights.
 
-    The loss is the mean squared error. The optimizer is SOAP (Vyas et al. 2024, arXiv:2409.11321), which is
+    The optimizer is SOAP (Vyas et al. 2024, arXiv:2409.11321), which is
     Adam in the eigenbasis of Shampoo's preconditioner: on networks this small the basis costs a tenth of a
     step, and a thousand steps of SOAP lead further than many thousands of Adam's. The result is a moving
     average of the weights.
@@ -21,6 +24,8 @@ class Recipe:
         seed: seeds the first weights and the choice of patches.
         warm_up: steps over which the learning rate rises.
         average: the share of the moving average that a step keeps.
+        loss: "mse", the mean squared error, which PSNR measures; "l1", the mean absolute error; or
+            "charbonnier", which is l1 with its corner at 0 made round.
     """
 
     steps: int = 100_000
@@ -30,6 +35,7 @@ class Recipe:
     seed: int = 0
     warm_up: int = 200
     average: float = 0.999
+    loss: Loss = "mse"
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0.

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -86,6 +86,7 @@ def run(
     stage: dict[str, Any] = {
         "command": command,
         "seed": recipe.seed,
+        "recipe": asdict(recipe) | model.identity,
         "data": Counter(file.parent.name for file in files),
         "validation_psnr": validate(trained, validation, fabric),
         "versions": {package: version(package) for package in ("torch", "pytorch-optimizer")},
