@@ -167,7 +167,7 @@ def test_an_empty_path_names_its_option(arguments: tuple[str, ...], run: Run) ->
         ),
         (
             "train unet --data . --out x.safetensors",
-            "Invalid value for 'MODEL': it must be one of espcn; got 'unet'.",
+            "Invalid value for 'MODEL': it must be one of espcn, plain; got 'unet'.",
         ),
         ("upscale a.png --engine foo", "Invalid value for '--engine': 'foo' is not one of "),
     ],
