@@ -108,8 +108,8 @@ studies.skip: kernels studies.lab
 studies.when: studies.lab
 studies.residual: studies.lab
 studies:
-cli: engines evaluation exporting files images jobs models network rewriter rewriter.decide rewriter.onnx root
-  studies studies.lab training upscale
+cli: converting engines evaluation exporting files images jobs models network rewriter rewriter.decide
+  rewriter.onnx root studies studies.lab training upscale
 __main__: cli
 root:
 """
@@ -126,7 +126,7 @@ HOME_OF = {
     "onnxruntime": {"without_telemetry.onnxruntime"},
     "onnx_ir": {"rewriter.onnx"},
     "onnx": {"exporting.onnx", "rewriter.onnx.files"},
-    "safetensors": {"network"},
+    "safetensors": {"converting.states", "network"},
     "lightning_fabric": {"training.run"},
     "pytorch_optimizer": {"training.loop"},
     "typer": {"cli"},

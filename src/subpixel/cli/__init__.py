@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from subpixel import __version__
-from subpixel.cli import evaluate, export, networks, rewrite, study, train, upscale
+from subpixel.cli import convert, evaluate, export, networks, rewrite, study, train, upscale
 from subpixel.cli.errors import INTERRUPTED, describe, fail, leave_closed_output, log
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ for command in (
     evaluate.evaluate,
     networks.networks,
     export.export,
+    convert.convert,
     train.train,
     study.study,
 ):
