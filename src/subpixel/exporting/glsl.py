@@ -21,7 +21,10 @@ from subpixel import __version__
 from subpixel.files import replacing
 from subpixel.network import LRConvolution, LRNetwork
 
-MAX_TEXTURES = 16  # that a pass may bind, in mpv and in libplacebo
+# That a pass may bind: mpv and libplacebo allow 16, but each takes one of OpenGL's 16 vertex attributes, and
+# the position another.
+MAX_TEXTURES = 15
+MAX_UPSCALE_FACTOR = 7  # the shuffle reads r**2 channels, 4 a texture, in one pass
 MAX_WEIGHTS = 2**18  # 3 MB of text, which a driver compiles before the first frame
 
 _LUMA = "LUMA"
@@ -89,19 +92,40 @@ class _Maps:
     reach: int
 
 
+@dataclass(frozen=True)
+class _Read:
+    """A texture that a layer reads.
+
+    Attributes:
+        name: the texture.
+        reach: its pixels beyond the image on each side.
+        weight: (out_channels, 1 to 4, k, k), for its channels.
+    """
+
+    name: str
+    reach: int
+    weight: NDArray[np.float32]
+
+
+def _reads(maps: _Maps, convolution: LRConvolution) -> list[_Read]:
+    weight = convolution.weight
+    return [
+        _Read(name, maps.reach, weight[:, 4 * index : 4 * index + 4]) for index, name in enumerate(maps.names)
+    ]
+
+
 def _passes(network: LRNetwork) -> Iterator[str]:
     luma = maps = _Maps((_LUMA,), 0)
     reach, skip = sum(convolution.radius for convolution in network.convolutions), network.skip_convolution
     for index, convolution in enumerate(network.convolutions, 1):
         reach -= convolution.radius
-        terms = [(maps, convolution)]
+        reads = _reads(maps, convolution)
         if skip is not None and index == len(network.convolutions):
-            terms.append((luma, skip))
-        sizes = [f"LUMA.{side} {2 * reach} +" for side in "wh"]
+            reads += _reads(luma, skip)
         maps = _Maps(tuple(f"SUBPIXEL_{index}_{group + 1}" for group in range(_groups(convolution))), reach)
-        for group, name in enumerate(maps.names):
+        for group in range(len(maps.names)):
             title = f"{_title(network)}: convolution {index}, channels from {4 * group + 1}"
-            yield _pass(title, _names(terms), sizes, _convolved(terms, group, reach), saved=name)
+            yield from _layer(title, convolution, reads, maps, group)
     r = network.upscale_factor
     sizes = [f"LUMA.{side} {r} *" for side in "wh"]
     yield _pass(f"{_title(network)}: shuffle", maps.names, sizes, _shuffled(maps.names, r))
@@ -118,34 +142,46 @@ def _pass(
     return "\n".join(lines)
 
 
-def _convolved(terms: Sequence[tuple[_Maps, LRConvolution]], group: int, reach: int) -> list[str]:
-    """Return the sum of some convolutions, and the activation of the first: 4 channels of a layer.
+def _layer(
+    title: str, convolution: LRConvolution, reads: Sequence[_Read], maps: _Maps, group: int
+) -> Iterator[str]:
+    """Yield the passes of 4 channels of a layer: each adds to the sum of the one before; the last activates.
 
     Args:
-        terms: what each convolution reads, and the convolution.
-        group: which channels: those from 4 * group.
-        reach: the pixels that the result has beyond the image.
+        title: what is computed.
+        convolution: the bias and the activation.
+        reads: what is summed up.
+        maps: the result.
+        group: which of its textures: channels from 4 * group.
     """
-    first = terms[0][1]
-    lines = [f"vec4 sum = {_constant(_four(first.bias, group))};"]
-    for index, (maps, convolution) in enumerate(terms):
-        lines += _products(maps, convolution, group, reach, f"corner_{index}")
-    return [*lines, f"return {_activation(first, group)};"]
+    sizes = [f"LUMA.{side} {2 * maps.reach} +" for side in "wh"]
+    before: list[str] = []  # the texture that holds the sum so far
+    start = _constant(_four(convolution.bias, group))
+    parts = list(range(0, len(reads), MAX_TEXTURES - 1))
+    for part, first in enumerate(parts, 1):
+        some, last = reads[first : first + MAX_TEXTURES - 1], part == len(parts)
+        body = [f"vec4 sum = {start};"]
+        for index, read in enumerate(some):
+            body += _products(read, group, maps.reach, f"corner_{index}")
+        body.append(f"return {_activation(convolution, group) if last else 'sum'};")
+        name = maps.names[group] + ("" if last else f"_SUM_{part}")
+        names = dict.fromkeys([*before, *(read.name for read in some)])  # the skip may read the luma again
+        yield _pass(title, list(names), sizes, body, saved=name)
+        before, start = [name], f"{name}_tex({name}_pos)"
 
 
-def _products(maps: _Maps, convolution: LRConvolution, group: int, reach: int, corner: str) -> Iterator[str]:
-    """Yield a line for each tap of each texture, and before them the centre of the first tap's pixel."""
+def _products(read: _Read, group: int, reach: int, corner: str) -> Iterator[str]:
+    """Yield a line for each tap of a texture, and before them the centre of the first tap's pixel."""
     # Pixel 0 of the result is pixel -reach of the image, which is pixel `before` of what is read.
-    before, name = maps.reach - reach, maps.names[0]
+    before, name = read.reach - reach, read.name
     place = f"floor({name}_pos * ({name}_size + {-2.0 * before}))"
-    yield f"vec2 {corner} = {place} + {before - convolution.radius + 0.5};"
-    weight = _four(convolution.weight, group)
-    for index, name in enumerate(maps.names):
-        for y, x in np.ndindex(weight.shape[2:]):
-            taps = weight[:, 4 * index : 4 * index + 4, y, x]
-            if taps.any():
-                at = f"({corner} + vec2({x}.0, {y}.0)) * {maps.names[0]}_pt"
-                yield f"sum += {_constant(taps)} * {name}_tex({at}){'.x' if taps.shape[1] == 1 else ''};"
+    yield f"vec2 {corner} = {place} + {before - read.weight.shape[-1] // 2 + 0.5};"
+    weight = _four(read.weight, group)
+    for y, x in np.ndindex(weight.shape[2:]):
+        taps = weight[:, :, y, x]
+        if taps.any():
+            at = f"({corner} + vec2({x}.0, {y}.0)) * {name}_pt"
+            yield f"sum += {_constant(taps)} * {name}_tex({at}){'.x' if taps.shape[1] == 1 else ''};"
 
 
 def _shuffled(names: Sequence[str], r: int) -> list[str]:
@@ -195,10 +231,6 @@ def _groups(convolution: LRConvolution) -> int:
     return -(-len(convolution.bias) // 4)
 
 
-def _names(terms: Sequence[tuple[_Maps, LRConvolution]]) -> list[str]:
-    return list(dict.fromkeys(name for maps, _ in terms for name in maps.names))
-
-
 def _title(network: LRNetwork) -> str:
     """Return the network's name; a character that could end a line or begin a directive becomes "_"."""
     return re.sub(r"[^A-Za-z0-9 ._-]", "_", network.name)
@@ -210,13 +242,10 @@ def _check(network: LRNetwork) -> None:
             f"a shader enlarges luma, so the network must have one channel; got {network.channels}. "
             "Export it to ONNX."
         )
-    textures = [_groups(convolution) for convolution in network.convolutions]
-    if network.skip is not None and len(textures) > 1:
-        textures[-2] += 1  # the last convolution reads the luma too
-    if max(textures) > MAX_TEXTURES:
+    if network.upscale_factor > MAX_UPSCALE_FACTOR:
         raise ValueError(
-            f"a pass of a shader must read at most {MAX_TEXTURES} textures, of 4 channels each; "
-            f"got {max(textures)} for {network.width} channels. Export the network to ONNX."
+            f"a shader must enlarge by at most {MAX_UPSCALE_FACTOR}; got {network.upscale_factor}. "
+            "Export the network to ONNX."
         )
     if network.parameters > MAX_WEIGHTS:
         raise ValueError(
