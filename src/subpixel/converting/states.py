@@ -1,6 +1,7 @@
 """Files of others that hold tensors by name, a state dict: bounded, without code, read as LR networks."""
 
 import math
+import pickletools
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,10 @@ with needing("torch"):
 State = Mapping[str, Tensor]
 
 _ENTRY = re.compile(r"body\.(0|[1-9]\d{0,3})\.(weight|bias)")
+_MAX_PICKLE = 2**20  # the names and shapes; tensors lie beside it
+_GLOBALS = re.compile(  # what a state dict of plain tensors is made of
+    r"collections OrderedDict|torch\._utils _rebuild_(tensor_v2|parameter)|torch [A-Za-z0-9]+Storage"
+)
 _INNER_NAMES = ("params_ema", "params", "state_dict")  # under which training programs keep it, best first
 
 
@@ -88,9 +93,10 @@ def _load_zip(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as file:
             entries = file.infolist()
-        size = sum(entry.file_size for entry in entries)
-        stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
-        _require(stored and size <= MAX_BYTES, f"it must be uncompressed; got {size} bytes in its parts.")
+            size = sum(entry.file_size for entry in entries)
+            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+            _require(stored and size <= MAX_BYTES, f"it must be uncompressed; got {size} bytes in its parts.")
+            _check_pickle(file, entries)
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, ValueError):
         raise
@@ -100,6 +106,25 @@ def _load_zip(path: Path) -> Any:
             f"it must hold tensors by name and nothing else, as torch.save(model.state_dict(), FILE) writes; "
             f"torch.load(weights_only=True) refuses it with {kind}."
         ) from error
+
+
+def _check_pickle(file: zipfile.ZipFile, entries: Sequence[zipfile.ZipInfo]) -> None:
+    """Refuse what `torch.load` would construct besides tensors: two gigabytes of zeros take 40 bytes."""
+    # In upper case too, since PyTorch finds the parts of a file in either.
+    pickles = [entry for entry in entries if entry.filename.lower().endswith("data.pkl")]
+    _require(len(pickles) == 1, f"it must hold one data.pkl, as of torch.save; got {len(pickles)}.")
+    size = pickles[0].file_size
+    _require(size <= _MAX_PICKLE, f"its data.pkl must have at most {_MAX_PICKLE} bytes; got {size}.")
+    try:
+        operations = list(pickletools.genops(file.read(pickles[0])))
+    except ValueError as error:
+        raise ValueError(f"its data.pkl must be a pickle; {error}.") from error
+    for opcode, argument, _ in operations:
+        if opcode.name in ("GLOBAL", "STACK_GLOBAL", "INST") or opcode.name.startswith("EXT"):
+            plain = opcode.name == "GLOBAL" and _GLOBALS.fullmatch(str(argument)) is not None
+            _require(
+                plain, f"it must hold tensors by name and nothing else; got {str(argument)[:60]!r} in it."
+            )
 
 
 def _check(state: Any) -> None:
