@@ -20,5 +20,5 @@ def test_the_table_names_every_map() -> None:
         name for name, value in vars(kernels).items() if getattr(value, "__module__", "") == kernels.__name__
     ]
     maps = [name for name in public if not name.startswith("_") and name.islower()]
-    assert len(maps) == 12
+    assert len(maps) == 13
     assert [name for name in maps if f"`{name}`" not in page and f"{name}(" not in page] == []
