@@ -82,6 +82,7 @@ def test_a_run_is_a_file(photos, tmp_path, monkeypatch) -> None:
         ("rate = 1", "its entries must be among model, data, out, scale"),
         ("resume = true", "got 'resume'"),
         ("config = 'mine.toml'", "got 'config'"),
+        ("-verbose = true", "precision, devices; got '-verbose'"),
         ("data = ['x']\nout = 'a.safetensors'", "MODEL"),
         ("model = 'plain'\ndata = ['x']\nout = 'a.safetensors'\nscale = 'two'", "valid integer"),
         ("model = 'plain'\ndata = ['x']\nout = 'a.safetensors'\nloss = 'l3'", "is not one of"),

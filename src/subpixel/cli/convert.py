@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from subpixel.cli.errors import as_option_error
-from subpixel.cli.options import Debug, Verbose, check_writable, local_path
+from subpixel.cli.options import Debug, Verbose, check_new, local_path
 from subpixel.cli.show import printable
 
 
@@ -40,9 +40,7 @@ def convert(
     Example: subpixel convert compact.pth --out compact.safetensors
     """
     with as_option_error("--out"):
-        check_writable(out)
-        if out.exists():
-            raise ValueError(f"it must not exist; got {out}. Remove it, or choose another.")
+        check_new(out)
     with as_option_error("FILE"):
         if not file.is_file():
             raise ValueError(f"it must be an existing file; got {file}.")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from subpixel.cli.errors import as_option_error
-from subpixel.cli.options import Debug, Verbose, check_writable, local_path, name_or_path, network_names
+from subpixel.cli.options import Debug, Verbose, check_new, local_path, name_or_path, network_names
 from subpixel.cli.show import printable
 
 
@@ -56,9 +56,7 @@ def export(
         loaded = load(network)
     destination = out or Path(f"{network.removesuffix('.safetensors')}.{to}")
     with as_option_error("--out"):
-        check_writable(destination)
-        if destination.exists():
-            raise ValueError(f"it must not exist; got {destination}. Remove it, or choose another.")
+        check_new(destination)
     with as_option_error("--to"):
         if to == "onnx":
             from subpixel.exporting.onnx import export as write

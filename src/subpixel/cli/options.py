@@ -43,6 +43,13 @@ def check_writable(path: Path | None) -> None:
         raise ValueError(f"it must be a file in a folder that can be written to; got {path}.")
 
 
+def check_new(path: Path) -> None:
+    """Refuse at once an output that would replace a file, or that cannot be written."""
+    check_writable(path)
+    if path.exists():
+        raise ValueError(f"it must not exist; got {path}. Remove it, or choose another.")
+
+
 def _log_from(level: int) -> Callable[[bool], bool]:
     def set_level(wanted: bool) -> bool:
         if wanted:

@@ -21,7 +21,7 @@ from subpixel.training.recipe import Loss, Recipe
 if TYPE_CHECKING:
     from subpixel.training.loop import ProgressReport
 
-_NOT_IN_A_CONFIG = ("-config", "resume", "verbose", "debug", "help")
+_NOT_IN_A_CONFIG = ("resume", "help")  # nor what begins with "_", which does not belong to a run
 
 
 def _model_name(text: str) -> str:
@@ -37,8 +37,11 @@ def _take_config(context: typer.Context, file: Path | None) -> Path | None:
             values = tomllib.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise typer.BadParameter(f"it must be a readable TOML file; {describe(error)}") from error
-        known = {each.name.replace("_", "-"): each for each in context.command.params if each.name}
-        known = {name: each for name, each in known.items() if name not in _NOT_IN_A_CONFIG}
+        known = {
+            each.name.replace("_", "-"): each
+            for each in context.command.params
+            if each.name and not each.name.startswith("_") and each.name not in _NOT_IN_A_CONFIG
+        }
         for name in values:
             if name not in known:
                 raise typer.BadParameter(f"its entries must be among {', '.join(known)}; got {name!r}.")

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from inspect import Parameter, signature
 from typing import Any, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from subpixel.extras import needing
 from subpixel.network import LRNetwork
 
@@ -65,6 +68,12 @@ class Model(nn.Module, ABC):
         Raises:
             ValueError: the network is not of this model's kind.
         """
+
+
+def as_array(parameter: Tensor) -> NDArray[np.float32]:
+    """Return a copy of a parameter, as the arrays of an `LRConvolution` are."""
+    array: NDArray[np.float32] = parameter.detach().float().cpu().numpy().copy()
+    return array
 
 
 def _own_options(model: type[Model]) -> dict[str, Parameter]:

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from subpixel.extras import needing
-from subpixel.models.base import Model
+from subpixel.models.base import Model, as_array
 from subpixel.network import LRConvolution, LRNetwork
 
 with needing("torch"):
@@ -83,7 +83,7 @@ class ESPCN(Model):
         activations = (self.activation, self.activation, None)
         convolutions = []
         for layer, activation in zip(self.convolutions, activations, strict=True):
-            weight, bias = (part.detach().float().cpu().numpy().copy() for part in layer.parameters())
+            weight, bias = map(as_array, layer.parameters())
             convolutions.append(LRConvolution(weight, bias, activation))
         return LRNetwork(self.upscale_factor, tuple(convolutions))
 

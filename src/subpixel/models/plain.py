@@ -3,12 +3,9 @@
 from itertools import pairwise
 from typing import Literal, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from subpixel.extras import needing
 from subpixel.kernels import compose_convs
-from subpixel.models.base import Model
+from subpixel.models.base import Model, as_array
 from subpixel.network import LRConvolution, LRNetwork, Skip
 
 with needing("torch"):
@@ -142,9 +139,9 @@ class Plain(Model):
             return conv2d(plane[..., inside, inside], self._skip)
 
     def _as_data(self) -> LRNetwork:
-        *inner, last = ((_array(kernel.weight()), _array(kernel.bias)) for kernel in self._convolutions)
+        *inner, last = ((as_array(kernel.weight()), as_array(kernel.bias)) for kernel in self._convolutions)
         activated = (
-            LRConvolution(weight, bias, self.activation, _array(slope))
+            LRConvolution(weight, bias, self.activation, as_array(slope))
             for (weight, bias), slope in zip(inner, self.slopes, strict=True)
         )
         return LRNetwork(self.upscale_factor, (*activated, LRConvolution(*last)), self.skip)
@@ -206,10 +203,6 @@ class Kernel(nn.Module):
         """Become a convolution; the branches stay, and the first one makes up for them."""
         self.direct.add_(weight - self.weight())
         self.bias.copy_(bias)
-
-
-def _array(parameter: Tensor) -> NDArray[np.float32]:
-    return parameter.detach().float().cpu().numpy().copy()
 
 
 def _kind(network: LRNetwork) -> list[object]:
